@@ -1,0 +1,97 @@
+"""Approval: exactly these bytes. It freezes the content; the audience is frozen when the issue falls due."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import datetime
+
+from sqlmodel import Session, col, delete, func, select
+
+from digest.errors import DigestError
+from digest.models import Delivered, Delivery, Frozen, Issue, Item, Status
+from digest.rendered import Rendered
+
+#: nothing has been sent yet
+UNSENT = (Status.DRAFT, Status.APPROVED)
+
+
+def approve(session: Session, issue: Issue, rendered: Rendered, by: str, now: datetime) -> str:
+    """*issue* is approved with exactly *rendered*; again while nothing is sent: with the new content.
+
+    Returns the fingerprint.
+    """
+    if issue.status not in UNSENT:
+        raise DigestError(f"{issue.month} is {issue.status}: it cannot be approved")
+    assert issue.id is not None
+    frozen = session.get(Frozen, issue.id) or Frozen(issue_id=issue.id, rendered="")
+    frozen.rendered = rendered.to_json()
+    session.add(frozen)
+    issue.number, issue.fingerprint = rendered.number, rendered.fingerprint
+    issue.status, issue.approved_at, issue.approved_by = Status.APPROVED, now, by
+    session.add(issue)
+    session.flush()
+    return rendered.fingerprint
+
+
+def withdraw(session: Session, issue: Issue) -> None:
+    """The approved *issue* is a draft again, and its number is free."""
+    if issue.status is not Status.APPROVED:
+        raise DigestError(f"{issue.month} is {issue.status}: only an approved issue can be withdrawn")
+    frozen = session.get(Frozen, issue.id)
+    if frozen is not None:
+        session.delete(frozen)
+    issue.number = issue.fingerprint = issue.approved_at = issue.approved_by = None
+    issue.status = Status.DRAFT
+    session.add(issue)
+    session.flush()
+
+
+def frozen_of(session: Session, issue: Issue) -> Rendered:
+    """The content *issue* was approved with; DigestError where it is not approved."""
+    frozen = session.get(Frozen, issue.id)
+    if frozen is None:
+        raise DigestError(
+            f"{issue.month} is {issue.status}, not approved: `digest issue approve {issue.month}`"
+        )
+    return Rendered.from_json(frozen.rendered)
+
+
+def drift(session: Session, issue: Issue, render: Callable[[str, int], Rendered]) -> list[str]:
+    """The parts of the letter that would come out otherwise now than when *issue* was approved.
+
+    *render* takes the nonce and the number to render with. [] where nothing would change.
+    """
+    frozen = frozen_of(session, issue)
+    fresh = render(frozen.nonce, frozen.number)
+    return [one.name for one in fields(Rendered) if getattr(fresh, one.name) != getattr(frozen, one.name)]
+
+
+def pause(session: Session, issue: Issue, reason: str) -> None:
+    """*issue* sends nothing until it is resumed."""
+    if issue.status is not Status.SENDING:
+        raise DigestError(f"{issue.month} is {issue.status}: only an issue that is sending can be paused")
+    issue.status, issue.reason = Status.PAUSED, reason
+    session.add(issue)
+
+
+def resume(session: Session, issue: Issue) -> None:
+    """The paused *issue* sends again."""
+    if issue.status is not Status.PAUSED:
+        raise DigestError(f"{issue.month} is {issue.status}: only a paused issue can be resumed")
+    issue.status, issue.reason = Status.SENDING, ""
+    session.add(issue)
+
+
+def cancel(session: Session, issue: Issue, reason: str) -> None:
+    """*issue* is never sent to whoever has not got it; where nobody has, its posts are free again."""
+    if issue.status in (Status.SENT, Status.CANCELLED):
+        raise DigestError(f"{issue.month} is {issue.status}: there is nothing to cancel")
+    if not _anybody_has(session, issue):
+        session.exec(delete(Item).where(col(Item.issue_id) == issue.id))
+    issue.status, issue.reason = Status.CANCELLED, reason
+    session.add(issue)
+
+
+def _anybody_has(session: Session, issue: Issue) -> bool:
+    out = (Delivered.SENDING, Delivered.ACCEPTED, Delivered.IN_DOUBT)
+    statement = select(func.count()).where(col(Delivery.issue_id) == issue.id, col(Delivery.state).in_(out))
+    return session.exec(statement).one() > 0
