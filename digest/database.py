@@ -19,25 +19,42 @@ from digest.errors import UsageError
 BUSY_TIMEOUT = 30_000  # milliseconds a writer waits for another one
 
 
-def open_engine(url: str) -> Engine:
-    """An engine on the store at *url*; nothing is connected yet. UsageError where it is no such URL."""
+def open_engine(url: str, patience: int | None = None) -> Engine:
+    """An engine on the store at *url*; nothing is connected yet. UsageError where it is no such URL.
+
+    With *patience*, milliseconds, whoever has to wait longer for another one gets SQLAlchemy's
+    OperationalError or TimeoutError instead: a mail provider does not wait for a page.
+    """
     try:
         backend = make_url(url).get_backend_name()
     except ArgumentError:
         backend = ""
     if backend == "sqlite":
-        return _sqlite(url)
+        return _sqlite(url, patience)
     if backend == "postgresql":
-        return create_engine(url, pool_pre_ping=True)
+        return _postgresql(url, patience)
     raise UsageError(
         f"DIGEST_DATABASE_URL={url!r} is neither SQLite nor PostgreSQL:"
         " write sqlite:///digest.db or postgresql+psycopg://user:password@host/name"
     )
 
 
-def _sqlite(url: str) -> Engine:
+def _postgresql(url: str, patience: int | None) -> Engine:
+    if patience is None:
+        return create_engine(url, pool_pre_ping=True)
+    # libpq counts a connect_timeout below 2 seconds as 2.
+    limits: dict[str, Any] = {"options": f"-c lock_timeout={patience}", "connect_timeout": 2}
+    return create_engine(url, pool_pre_ping=True, pool_timeout=patience / 1000, connect_args=limits)
+
+
+def _sqlite(url: str, patience: int | None) -> Engine:
+    busy_timeout = BUSY_TIMEOUT if patience is None else patience
     # isolation_level None: Python's own BEGIN is deferred and never IMMEDIATE; ours is below.
-    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT / 1000})
+    engine = create_engine(
+        url,
+        connect_args={"isolation_level": None, "timeout": busy_timeout / 1000},
+        pool_timeout=busy_timeout / 1000,
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -45,7 +62,7 @@ def _sqlite(url: str) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            f"busy_timeout={BUSY_TIMEOUT}",
+            f"busy_timeout={busy_timeout}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -67,5 +84,6 @@ def reading(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
     """A session that is one transaction: committed at the end, undone by any exception."""
-    with Session(engine.execution_options(writing=True)) as session, session.begin():
+    options = engine.execution_options(writing=True)
+    with Session(options, expire_on_commit=False) as session, session.begin():
         yield session
