@@ -40,6 +40,8 @@ class Collected:
     rejected: list[dict[str, str]] = field(default_factory=list)
     rejected_beyond: int = 0
     warnings: list[str] = field(default_factory=list)
+    #: the earliest date of publication seen
+    oldest: datetime | None = None
 
     @property
     def seen(self) -> int:
@@ -75,18 +77,28 @@ def source_at(session: Session, place: str) -> Source:
 def collect(session: Session, source: Source, document: Document, now: datetime) -> Collected:
     """The posts of *document* are in the store; what was there already is recognised and updated."""
     collected = Collected()
-    oldest: datetime | None = None
     for batch in _batches(document.posts):
         found = list(_kept(batch, collected))
         dates = [one.published_at for one in found if one.published_at is not None]
-        oldest = min([*dates, oldest] if oldest is not None else dates, default=None)
+        known = [collected.oldest] if collected.oldest is not None else []
+        collected.oldest = min([*dates, *known], default=None)
         _store(session, source, document.format, found, now, collected)
     collected.warnings += document.warnings
     if not source.title:
         source.title = document.title
-    source.format = document.format
-    _note_reach(session, source, document, oldest, now)
     return collected
+
+
+def note_document(
+    session: Session, source: Source, document: Document, collected: Collected, now: datetime
+) -> None:
+    """Writes down how much of the past *document* alone shows: what an import proves."""
+    if document.whole_month:
+        note_whole_month(session, source, document.whole_month, now)
+    elif document.whole:
+        source.covered_since, source.covered_until = EVER, now
+    else:
+        note_stretch(source, collected.oldest, now)
 
 
 def _batches(posts: Iterable[Found | Rejected]) -> Iterator[list[Found | Rejected]]:
@@ -188,21 +200,15 @@ def _hash(one: Found) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _note_reach(
-    session: Session, source: Source, document: Document, oldest: datetime | None, now: datetime
-) -> None:
-    """Writes down how much of the past the source has shown without a gap."""
-    if document.whole_month:
-        note_whole_month(session, source, document.whole_month, now)
+def note_stretch(source: Source, oldest: datetime | None, now: datetime) -> None:
+    """*source* has just shown everything since *oldest*; nothing is known where that is None."""
+    if oldest is None:
         return
-    if document.whole:
-        source.covered_since, source.covered_until = EVER, now
-    elif oldest is not None:
-        # What was published between the last reading and the oldest post seen now was never seen.
-        gap = source.covered_until is None or oldest > source.covered_until
-        if gap or source.covered_since is None or oldest < source.covered_since:
-            source.covered_since = oldest
-        source.covered_until = now
+    # What was published between the last reading and the oldest post seen now was never seen.
+    gap = source.covered_until is None or oldest > source.covered_until
+    if gap or source.covered_since is None or oldest < source.covered_since:
+        source.covered_since = oldest
+    source.covered_until = now
 
 
 def note_whole_month(session: Session, source: Source, month: str, now: datetime) -> None:

@@ -83,6 +83,8 @@ class Source(SQLModel, table=True):
     etag: str | None = None
     last_modified: str | None = None
     fetched_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: when the last month was last asked for as a whole, beyond what the feed shows by itself
+    searched_at: datetime | None = Field(default=None, sa_type=Instant)
     #: every post published from here to `covered_until` has been seen; None: not known
     covered_since: datetime | None = Field(default=None, sa_type=Instant)
     covered_until: datetime | None = Field(default=None, sa_type=Instant)

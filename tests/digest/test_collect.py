@@ -1,13 +1,14 @@
 """Found -> Post: new, changed, unchanged; one post in two sources; how far back a source has been read."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from digest.collect import (
     BATCH,
@@ -17,11 +18,13 @@ from digest.collect import (
     covers,
     date_post,
     listed,
+    note_document,
+    note_stretch,
     note_unchanged,
     note_whole_month,
     source_at,
 )
-from digest.database import open_engine, reading, writing
+from digest.database import reading, writing
 from digest.errors import UsageError
 from digest.models import Dated, Post, Source
 from digest.month import Month
@@ -53,7 +56,10 @@ def take(
 ) -> Collected:
     with writing(engine) as session:
         document = Document(format=format, posts=list(posts), **more)  # type: ignore[arg-type]
-        return collect(session, source_at(session, place), document, NOW)
+        source = source_at(session, place)
+        collected = collect(session, source, document, NOW)
+        note_document(session, source, document, collected, NOW)
+        return collected
 
 
 def counts(collected: Collected) -> tuple[int, int, int]:
@@ -156,8 +162,7 @@ def test_more_posts_than_a_batch_all_arrive(engine: Engine) -> None:
 
 def reach(engine: Engine, oldest: datetime, at: datetime) -> None:
     with writing(engine) as session:
-        document = Document(format="feed", posts=[found(f"p{oldest:%d%H}", published_at=oldest)])
-        collect(session, source_at(session, FEED), document, at)
+        note_stretch(source_at(session, FEED), oldest, at)
 
 
 def covered(engine: Engine, at: datetime = NOW) -> bool:
@@ -209,14 +214,12 @@ def test_a_month_read_whole_counts_only_if_it_was_over(engine: Engine) -> None:
     assert covered(engine)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations([0, 1, 2, 3, 4]))
-def test_the_order_of_imports_does_not_matter(order: list[int]) -> None:
-    engine = open_engine("sqlite://")
-    SQLModel.metadata.create_all(engine)
+def test_the_order_of_imports_does_not_matter(another_store: Callable[[], Engine], order: list[int]) -> None:
+    engine = another_store()
     documents = [[found(f"p{one}"), found(f"p{(one + 1) % 5}")] for one in range(5)]
     for number in order:
         take(engine, *documents[number])
     with Session(engine) as session:
         assert list(session.exec(select(Post.title).order_by(col(Post.title)))) == [f"P{n}" for n in range(5)]
-    engine.dispose()

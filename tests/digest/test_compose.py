@@ -1,5 +1,6 @@
 """From posts to a draft and what an editor does to it: every post in one issue or out with a reason."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session
 
 from digest import edit
 from digest.approve import approve, cancel, drift, frozen_of, withdraw
 from digest.collect import note_whole_month
 from digest.compose import compose, find_issue, issue_of, items_of, late_posts, skip
-from digest.database import open_engine, reading, writing
+from digest.database import reading, writing
 from digest.errors import DigestError, UsageError
 from digest.explain import explain
 from digest.models import Dated, Issue, Item, Post, Source, Status
@@ -272,14 +273,15 @@ def test_a_month_read_whole_before_it_was_over_is_incomplete(store: Engine) -> N
         assert "2015-09 is not over" in explain(session, SEPTEMBER, day(28)).warnings[0]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     hours=st.lists(st.integers(0, 24 * 120), max_size=15),
     builds=st.lists(st.integers(0, 3), min_size=1, max_size=6),
 )
-def test_every_post_is_in_exactly_one_issue_or_out_with_a_reason(hours: list[int], builds: list[int]) -> None:
-    engine = open_engine("sqlite://")
-    SQLModel.metadata.create_all(engine)
+def test_every_post_is_in_exactly_one_issue_or_out_with_a_reason(
+    another_store: Callable[[], Engine], hours: list[int], builds: list[int]
+) -> None:
+    engine = another_store()
     start = datetime(2015, 7, 1, tzinfo=UTC)
     months = [Month.parse(f"2015-{number:02}", KYIV) for number in (7, 8, 9, 10)]
     after = datetime(2015, 12, 1, tzinfo=UTC)
@@ -300,4 +302,3 @@ def test_every_post_is_in_exactly_one_issue_or_out_with_a_reason(hours: list[int
                 assert verdict.reason
                 in_month = verdict.post.published_at in months[number]
                 assert verdict.is_in == in_month
-    engine.dispose()
