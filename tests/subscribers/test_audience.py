@@ -1,0 +1,101 @@
+"""The audience: the active whose address is not suppressed, and nobody else."""
+
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+from subscribers.address import parse
+from subscribers.audience import ERASED, SUPPRESSED, Recipient, audience, recipients, still_welcome
+from subscribers.models import State, Subscriber
+from subscribers.suppression import suppress, suppression_key
+
+SECRET = b"p" * 32
+
+
+def person(session: Session, text: str, state: State, now: datetime) -> int:
+    """The id of a new row, written past `lifecycle`: every state is needed here."""
+    address = parse(text)
+    row = Subscriber(
+        address=address.address,
+        address_key=address.key,
+        suppression_key=suppression_key(address.key, SECRET),
+        name="Reader",
+        state=state,
+        created_at=now,
+        changed_at=now,
+        token_version=3,
+    )
+    session.add(row)
+    session.flush()
+    assert row.id is not None
+    return row.id
+
+
+def test_only_the_active_and_not_suppressed_are_the_audience(engine: Engine, now: datetime) -> None:
+    """P-2."""
+    with Session(engine) as session, session.begin():
+        ids = {state: person(session, f"{state}@example.org", state, now) for state in State}
+        second = person(session, "second@example.org", State.ACTIVE, now)
+        never = person(session, "never@example.org", State.ACTIVE, now)
+        suppress(session, suppression_key("never@example.org", SECRET), reason="manual", now=now)
+        suppress(session, suppression_key("stranger@example.org", SECRET), reason="manual", now=now)
+        assert list(session.execute(audience()).scalars()) == [ids[State.ACTIVE], second]
+        asked = [*ids.values(), second, never, 999_999]
+        assert still_welcome(session, asked) == {
+            **{ids[state]: state.value for state in State if state != State.ACTIVE},
+            never: SUPPRESSED,
+            999_999: ERASED,
+        }
+
+
+def test_suppression_is_the_reason_that_wins(engine: Engine, now: datetime) -> None:
+    with Session(engine) as session, session.begin():
+        one = person(session, "one@example.org", State.PAUSED, now)
+        suppress(session, suppression_key("one@example.org", SECRET), reason="manual", now=now)
+        assert still_welcome(session, [one]) == {one: SUPPRESSED}
+
+
+def test_a_recipient_is_what_the_letter_needs(engine: Engine, now: datetime) -> None:
+    with Session(engine) as session, session.begin():
+        one = person(session, "One@example.org", State.ACTIVE, now)
+        assert recipients(session, [one, 999_999]) == {one: Recipient(one, "One@example.org", "Reader", 3)}
+        assert recipients(session, []) == {}
+
+
+def test_an_audience_larger_than_one_statement_is_read_whole(engine: Engine, now: datetime) -> None:
+    with Session(engine) as session, session.begin():
+        ids = [person(session, f"reader{n}@example.org", State.ACTIVE, now) for n in range(2100)]
+        assert set(recipients(session, ids)) == set(ids)
+        assert still_welcome(session, ids) == {}
+        assert list(session.execute(audience()).scalars()) == sorted(ids)
+
+
+def test_the_audience_can_be_frozen_by_one_insert(engine: Engine, now: datetime) -> None:
+    with Session(engine) as session, session.begin():
+        one = person(session, "one@example.org", State.ACTIVE, now)
+        session.execute(text("CREATE TEMPORARY TABLE frozen_now (subscriber_id INTEGER)"))
+        compiled = audience().compile(engine, compile_kwargs={"render_postcompile": True})
+        session.connection().exec_driver_sql(
+            f"INSERT INTO frozen_now (subscriber_id) {compiled}",
+            dict(compiled.params) if engine.dialect.name == "postgresql" else tuple(compiled.params.values()),
+        )
+        assert session.execute(text("SELECT subscriber_id FROM frozen_now")).scalars().all() == [one]
+
+
+def test_a_row_the_suppression_list_could_not_find_is_refused(engine: Engine, now: datetime) -> None:
+    with Session(engine) as session:
+        session.add(
+            Subscriber(
+                address="a@example.org",
+                address_key="a@example.org",
+                suppression_key="",
+                state=State.ACTIVE,
+                created_at=now,
+                changed_at=now,
+            )
+        )
+        with pytest.raises(IntegrityError):
+            session.flush()
