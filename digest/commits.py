@@ -1,0 +1,193 @@
+"""Group commit: the connections' marks and settlements, in as few transactions as the disk allows.
+
+A commit with synchronous=FULL waits for the disk, so a thousand a second is all there is. Whatever
+comes in while one is under way goes into the next one together. The rules it keeps:
+
+- `mark` returns when the mark is durable, and only then may that letter's final dot go;
+- a settlement is in the same transaction as its connection's next mark, or in an earlier one;
+- what another run has taken over is refused (`TakenOver`), what a person has paused waits (`NotSending`);
+- a store that is locked or away is tried again for a while, with the replies kept here; at most one
+  settlement and one mark per connection wait, so that is little. Then everything stops (`StoreFailed`);
+  the letters whose replies could not be written stand as sending, and the next run finds them in doubt.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlmodel import Session
+
+from digest import ledger
+from digest.database import writing
+from digest.errors import Stopped
+from digest.ledger import Settlement
+
+#: seconds; the first pause before a store is tried again, and the longest
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 5.0
+
+T = TypeVar("T")
+
+
+class TakenOver(Stopped):
+    """Another run holds these letters: this one has no right to send them any more."""
+
+
+class NotSending(Stopped):
+    """The issue was paused or cancelled."""
+
+
+class StoreFailed(Stopped):
+    """The store could not be written to for longer than we wait."""
+
+
+def patiently(action: Callable[[], T], patience: float, hurry: threading.Event) -> T:
+    """What *action* returns, tried again for *patience* seconds while the store is locked or away.
+
+    Raises `StoreFailed` after that, at the next failure once *hurry* is set, and at once for a damaged
+    store.
+    """
+    until = time.monotonic() + patience
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return action()
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            if hurry.is_set() or time.monotonic() + pause >= until:
+                raise _store_failed(error) from error
+        except DatabaseError as error:
+            # The others of this family (a constraint, a wrong statement) are mistakes of ours.
+            if type(error) is DatabaseError:
+                raise _store_failed(error) from error
+            raise
+        hurry.wait(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _store_failed(error: SQLAlchemyError) -> StoreFailed:
+    reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+    return StoreFailed(f"the store cannot be read or written: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    delivery_id: int
+    dated_at: datetime
+    done: "Future[None]" = field(default_factory=Future)
+
+
+class Committer:
+    """Writes for one run, in a thread of its own, until it is closed."""
+
+    def __init__(
+        self, engine: Engine, issue_id: int, run_id: int, now: Callable[[], datetime], patience: float
+    ) -> None:
+        """*patience* is how many seconds a failing store is tried again."""
+        self._engine = engine
+        self._issue_id = issue_id
+        self._run_id = run_id
+        self._now = now
+        self._patience = patience
+        self._ready = threading.Condition()
+        self._marks: list[_Mark] = []
+        self._settlements: list[Settlement] = []
+        self._closing = False
+        #: set by whoever cannot wait for a failing store
+        self.hurry = threading.Event()
+        #: why nothing is written any more
+        self.failure: Stopped | None = None
+        self._thread = threading.Thread(target=self._work, name="committer")
+        self._thread.start()
+
+    def mark(self, delivery_id: int, dated_at: datetime) -> None:
+        """The letter is marked as sending, durably, and so is all that was settled before.
+
+        Raises `TakenOver`, `NotSending` or `StoreFailed` where it is not; then its dot must not go.
+        """
+        mark = _Mark(delivery_id, dated_at)
+        with self._ready:
+            self._refuse_if_over()
+            self._marks.append(mark)
+            self._ready.notify()
+        mark.done.result()
+
+    def settle(self, settled: Settlement) -> None:
+        """It will be written down soon, and before the caller's next mark returns.
+
+        Raises what stopped the writing before.
+        """
+        with self._ready:
+            self._refuse_if_over()
+            self._settlements.append(settled)
+            self._ready.notify()
+
+    def close(self) -> None:
+        """All that was handed in is written, or `failure` says why it is not; the thread is gone."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        self._thread.join()
+
+    def _refuse_if_over(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        if self._closing:
+            raise TakenOver(f"run {self._run_id} is over")
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                self._ready.wait_for(lambda: self._marks or self._settlements or self._closing)
+                marks, self._marks = self._marks, []
+                settlements, self._settlements = self._settlements, []
+            if not marks and not settlements:
+                return
+            self._commit(settlements, marks)
+
+    def _commit(self, settlements: list[Settlement], marks: list[_Mark]) -> None:
+        """Everything in one transaction; then whoever waits for a mark is told."""
+        try:
+            if self.failure is not None:
+                raise self.failure
+            answers = patiently(lambda: self._write(settlements, marks), self._patience, self.hurry)
+        except Exception as error:  # noqa: BLE001 - whoever waits must wake, and raise it
+            self._fail(error)
+            for mark in marks:
+                mark.done.set_exception(error)
+            return
+        for mark, refused in zip(marks, answers, strict=True):
+            if refused is None:
+                mark.done.set_result(None)
+            else:
+                mark.done.set_exception(refused)
+
+    def _write(self, settlements: list[Settlement], marks: list[_Mark]) -> list[Stopped | None]:
+        now = self._now()
+        with writing(self._engine) as session:
+            for settled in settlements:
+                if not ledger.settle(session, self._run_id, settled):
+                    self._fail(_taken_over(self._run_id))
+            if marks and not ledger.is_sending(session, self._issue_id):
+                return [NotSending("the issue was paused or cancelled")] * len(marks)
+            return [self._marked(session, mark, now) for mark in marks]
+
+    def _marked(self, session: Session, mark: _Mark, now: datetime) -> Stopped | None:
+        if ledger.mark(session, self._run_id, mark.delivery_id, mark.dated_at, now):
+            return None
+        return _taken_over(self._run_id)
+
+    def _fail(self, error: Exception) -> None:
+        with self._ready:
+            if self.failure is None:
+                self.failure = error if isinstance(error, Stopped) else StoreFailed(repr(error))
+
+
+def _taken_over(run_id: int) -> TakenOver:
+    return TakenOver(f"another run has taken over what run {run_id} was sending")

@@ -1,0 +1,188 @@
+"""The run: an issue's letters are leased, sent over several connections at once, and written down.
+
+A subscriber never pays for our own troubles: where the relay refuses *us*, or cannot be reached, the run
+stops, says why in one line, and everything unsent is still queued. Only one run per store is at work;
+whatever an earlier one left behind is taken over first. Safe to call at any time, any number of times.
+"""
+
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from digest import ledger
+from digest.audit import Tally, finish, next_due_at, tally
+from digest.commits import Committer, patiently
+from digest.courier import Courier, Manner, Round, Stencil
+from digest.database import reading, writing
+from digest.errors import DigestError, Stopped
+from digest.exclusive import exclusive
+from digest.models import Delivered, Issue, Status
+from digest.relay import Relay
+
+REPORT_EVERY = 0.25  # seconds
+#: seconds a severed connection may take to notice, before its thread is left to itself
+PARTING = 5
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    #: where the issue's letters stood when the run began
+    before: Tally
+    #: the run's own letters, by the state they came to
+    counts: Counter[Delivered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run left behind."""
+
+    tally: Tally
+    #: another run is at work; this one did nothing
+    is_running_elsewhere: bool = False
+    #: the issue is sent: nobody is left to send to
+    is_finished: bool = False
+    #: why the run stopped itself, one line; "" where it did not
+    stopped: str = ""
+    #: when the first letter that is deferred or in doubt goes on
+    next_due_at: datetime | None = None
+
+
+def dispatch(
+    engine: Engine,
+    issue_id: int,
+    *,
+    relay: Relay,
+    stencil: Stencil,
+    manner: Manner,
+    now: Callable[[], datetime],
+    jitter: Callable[[], float],
+    report: Callable[[Progress], None],
+    stop: threading.Event,
+) -> Outcome:
+    """The frozen issue is sent as far as it can be now; safe to call twice, at once, and after a crash.
+
+    *jitter* gives numbers from 0 to 1. *report* is called from this thread only, a few times a second.
+    Setting *stop* ends the run in order: what is on the wire is finished, the rest stays queued.
+    Raises DigestError where the issue is not one that is sending or sent, `StoreFailed` where the store
+    cannot be written to at all.
+    """
+    with exclusive(engine) as mine:
+        before = _at_once(lambda: _standing(engine, issue_id))
+        if not mine:
+            return Outcome(tally=before, is_running_elsewhere=True)
+        run_id = _at_once(lambda: _begin(engine, issue_id, manner, now()))
+        committer = Committer(engine, issue_id, run_id, now, manner.patience)
+        shared = Round(
+            engine=engine,
+            issue_id=issue_id,
+            run_id=run_id,
+            relay=relay,
+            stencil=stencil,
+            manner=manner,
+            now=now,
+            jitter=jitter,
+            committer=committer,
+            stop=stop,
+        )
+        try:
+            _work(shared, lambda: report(Progress(before=before, counts=shared.counts.copy())))
+        finally:
+            if stop.is_set():
+                # Whoever told us to stop will not wait for a store that is away.
+                committer.hurry.set()
+            committer.close()
+            _at_once(lambda: _release(engine, run_id, now()))
+        return _at_once(lambda: _end(engine, issue_id, manner, now(), shared.why or committer.failure))
+
+
+def _standing(engine: Engine, issue_id: int) -> Tally:
+    """The tally as it is; DigestError where the issue cannot be sent."""
+    with reading(engine) as session:
+        issue = session.get_one(Issue, issue_id)
+        if issue.status not in (Status.SENDING, Status.SENT):
+            raise DigestError(f"{issue.month} is {issue.status}: only an issue that is sending can be sent")
+        return tally(session, issue_id)
+
+
+def _begin(engine: Engine, issue_id: int, manner: Manner, now: datetime) -> int:
+    """A new run, after what earlier ones left behind was taken over; returns its id."""
+    with writing(engine) as session:
+        run_id = ledger.begin_run(session, issue_id, socket.gethostname(), os.getpid(), now)
+        # We hold the store's only place as a dispatcher: every other run is gone.
+        ledger.take_over(session, [run_id], now)
+        ledger.reconsider(session, issue_id, manner.resend, now)
+        return run_id
+
+
+def _release(engine: Engine, run_id: int, now: datetime) -> None:
+    with writing(engine) as session:
+        ledger.end_run(session, run_id, now)
+
+
+def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stopped | None) -> Outcome:
+    with writing(engine) as session:
+        ledger.reconsider(session, issue_id, manner.resend, now)
+        finish(session, issue_id, now)
+        return Outcome(
+            tally=tally(session, issue_id),
+            is_finished=session.get_one(Issue, issue_id).status is Status.SENT,
+            stopped=str(why or ""),
+            next_due_at=next_due_at(session, issue_id),
+        )
+
+
+def _at_once(action: Callable[[], T]) -> T:
+    """What *action* returns; `StoreFailed` where the store is locked or away, for nothing waits yet."""
+    return patiently(action, 0, threading.Event())
+
+
+def _work(shared: Round, report: Callable[[], None]) -> None:
+    """All couriers have ended, or hang where they can do no harm."""
+    couriers = [Courier(shared, f"courier {n}", n == 0) for n in range(shared.manner.connections)]
+    for courier in couriers:
+        courier.start()
+    try:
+        while working := [courier for courier in couriers if courier.is_alive()]:
+            if shared.stop.is_set():
+                break
+            working[0].join(REPORT_EVERY)
+            report()
+    finally:
+        shared.end()
+        _part(shared, couriers)
+    report()
+    for courier in couriers:
+        if courier.error is not None:
+            raise courier.error
+
+
+def _part(shared: Round, couriers: list[Courier]) -> None:
+    """Letters on the wire had their time to end; then the connections are cut, and waits are over.
+
+    A courier that even then hangs (in a look-up of a name, say) has marked nothing, and what it might
+    still do is refused: its leases are free, and the committer takes nothing from it any more.
+    """
+    _join(couriers, shared.manner.grace)
+    if any(courier.is_alive() for courier in couriers):
+        for courier in couriers:
+            courier.sever()
+        shared.committer.hurry.set()
+        _join(couriers, PARTING)
+
+
+def _join(couriers: list[Courier], seconds: float) -> None:
+    until = monotonic() + seconds
+    for courier in couriers:
+        courier.join(max(0, until - monotonic()))

@@ -1,0 +1,340 @@
+"""The ledger: for every letter of an issue one row, and the only ways in which it may change.
+
+::
+
+    freeze      the audience becomes rows, in one transaction with the issue's status
+    lease       queued and free -> queued, this run's        may be lost: it is simply free again
+    mark        queued -> sending                            durable before the final dot goes out
+    settle      sending -> accepted, rejected, …             what the relay answered
+    take_over   sending of a run that is gone -> in doubt    the dot may have gone out, or not
+    reconsider  in doubt -> queued once, 15 minutes later, else held for a person
+
+`mark` and `settle` carry the run's id as a fencing number and say whether they took effect: what a run
+that was taken over still wants to write changes nothing. A row says "sending" before anything final is
+on the wire and until its answer is written down, so a crash leaves at most one letter per connection in
+doubt, and loses none. Counting and what a person decides is in `audit`.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlmodel import Session, SQLModel
+
+from digest.errors import DigestError
+from digest.models import Delivered, Issue, Run, Status
+
+# Core statements throughout: the ORM, row by row, writes a sixth of the rows a second.
+_delivery = SQLModel.metadata.tables["delivery"]
+_issue = SQLModel.metadata.tables["issue"]
+_run = SQLModel.metadata.tables["run"]
+_d = _delivery.c
+
+#: a letter in doubt is sent again only when the relay has surely made up its mind about the first one
+DOUBT_REST = timedelta(minutes=15)
+#: how often a letter may be in doubt and be sent again by itself: at most two copies
+DOUBTS = 1
+#: how long after each try a deferred letter waits; the last one repeats
+RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (15, 30, 60, 120, 240))
+#: as RFC 5321, section 4.5.4.1 has it, give up after days, not hours …
+GIVE_UP_AFTER = timedelta(hours=72)
+#: … but never after a few tries only, for a machine that slept through the days
+GIVE_UP_TRIES = 5
+
+HELD_BY_POLICY = "in doubt: the relay may have it; letters in doubt are held (DIGEST_IN_DOUBT=hold)"
+HELD_AFTER_RESEND = "in doubt for the second time: the relay may have both copies or none"
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A letter that this run may send."""
+
+    id: int
+    subscriber_id: int
+    #: its Date where it was tried before; None: not yet
+    dated_at: datetime | None
+    attempts: int
+    doubts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of a leased or marked letter; *state* QUEUED frees it again."""
+
+    delivery_id: int
+    state: Delivered
+    at: datetime
+    #: kept where the letter was answered before it was marked, as `mark` would keep it
+    dated_at: datetime | None = None
+    due_at: datetime | None = None
+    reply_code: int | None = None
+    reply_text: str = ""
+    #: why it is held, skipped, in doubt or free again
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """What a run found of runs that are gone."""
+
+    in_doubt: int
+    freed: int
+
+
+def retry_at(attempts: int, first_at: datetime, now: datetime, jitter: float) -> datetime | None:
+    """When a letter deferred for the *attempts*th time is tried again; None: not any more, a person decides.
+
+    *first_at* is its first try; *jitter*, from 0 to 1, adds up to a tenth, so that what was deferred
+    together does not come back together.
+    """
+    if now - first_at >= GIVE_UP_AFTER and attempts >= GIVE_UP_TRIES:
+        return None
+    wait = RETRY_AFTER[min(attempts, len(RETRY_AFTER)) - 1]
+    return now + wait * (1 + jitter / 10)
+
+
+def freeze(session: Session, issue_id: int, audience: Select[Any], now: datetime) -> int:
+    """The approved issue is sending to exactly those *audience* selects now; returns how many.
+
+    *audience* selects subscriber ids. Again for an issue that is sending: changes nothing, returns
+    how many it was. DigestError for any other issue.
+    """
+    row = session.connection().execute(
+        update(_issue)
+        .where(_issue.c.id == issue_id, _issue.c.status == Status.APPROVED)
+        .values(status=Status.SENDING, frozen_at=now)
+    )
+    if row.rowcount == 0:
+        return _frozen_before(session, issue_id)
+    chosen = audience.subquery()
+    names = ["issue_id", "subscriber_id", "state", "attempts", "doubts", "reply_text", "reason"]
+    values = select(literal(issue_id), chosen.c[0], literal("queued"), *(literal(v) for v in (0, 0, "", "")))
+    session.connection().execute(
+        insert(_delivery).from_select(names, values.order_by(chosen.c[0]), include_defaults=False)
+    )
+    # Counted: SQLAlchemy keeps no rowcount of an INSERT.
+    counted = select(func.count()).where(_d.issue_id == issue_id)
+    count: int = session.connection().execute(counted).scalar_one()
+    session.connection().execute(update(_issue).where(_issue.c.id == issue_id).values(frozen_count=count))
+    return count
+
+
+def _frozen_before(session: Session, issue_id: int) -> int:
+    issue = session.get_one(Issue, issue_id)
+    if issue.status not in (Status.SENDING, Status.SENT) or issue.frozen_count is None:
+        raise DigestError(f"{issue.month} is {issue.status}: only an approved issue can be sent")
+    return issue.frozen_count
+
+
+def begin_run(session: Session, issue_id: int, host: str, pid: int, now: datetime) -> int:
+    """A new run; its id is the fencing number of all it writes."""
+    run = Run(issue_id=issue_id, host=host, pid=pid, started_at=now)
+    session.add(run)
+    session.flush()
+    assert run.id is not None
+    return run.id
+
+
+def end_run(session: Session, run_id: int, now: datetime) -> None:
+    """The run is over and what it leased and never marked is free."""
+    _free(session, _d.run_id == run_id)
+    session.connection().execute(update(_run).where(_run.c.id == run_id).values(ended_at=now))
+
+
+def lease(session: Session, issue_id: int, run_id: int, now: datetime, limit: int) -> list[Leased]:
+    """Up to *limit* letters are this run's: never tried ones first, then tried ones, then deferred and due.
+
+    [] too where the issue is not sending (any more). What was refused for our own fault comes after
+    the untried, so that it cannot stand in everybody's way.
+    """
+    if not is_sending(session, issue_id):
+        return []
+    free = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None))
+    due = and_(_d.state == Delivered.DEFERRED, _d.due_at <= now)
+    leased: list[Leased] = []
+    for which in (and_(free, _d.attempts == 0), and_(free, _d.attempts > 0), due):
+        if len(leased) < limit:
+            leased += _lease(session, issue_id, run_id, which, limit - len(leased))
+    return leased
+
+
+def _lease(
+    session: Session, issue_id: int, run_id: int, which: ColumnElement[bool], limit: int
+) -> list[Leased]:
+    chosen = (
+        select(_d.id)
+        .where(_d.issue_id == issue_id, which)
+        .order_by(_d.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = session.connection().execute(
+        update(_delivery)
+        .where(_d.id.in_(chosen))
+        .values(state=Delivered.QUEUED, run_id=run_id, due_at=None)
+        .returning(_d.id, _d.subscriber_id, _d.dated_at, _d.attempts, _d.doubts)
+    )
+    return sorted((Leased(*row) for row in rows), key=lambda one: one.id)
+
+
+_mark = (
+    update(_delivery)
+    .where(
+        _d.id == bindparam("which"),
+        _d.run_id == bindparam("run"),
+        _d.state == Delivered.QUEUED,
+    )
+    .values(
+        state=Delivered.SENDING,
+        attempts=_d.attempts + 1,
+        marked_at=bindparam("now"),
+        dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
+    )
+)
+
+
+def mark(session: Session, run_id: int, delivery_id: int, dated_at: datetime, now: datetime) -> bool:
+    """The letter's final dot may go once this is committed; False: it is not this run's to send (any more).
+
+    *dated_at* is kept as its Date unless it has one.
+    """
+    written = _run_one(session, _mark, which=delivery_id, run=run_id, now=now, first=dated_at)
+    return written or _stands(session, run_id, delivery_id, Delivered.SENDING)
+
+
+def _settling(*states: Delivered) -> Any:
+    """The statement that settles a letter which is in one of *states*."""
+    state = bindparam("target", type_=_d.state.type)
+    answered = state.in_([Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED])
+    return (
+        update(_delivery)
+        .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"), _d.state.in_(states))
+        .values(
+            state=state,
+            run_id=case((state == Delivered.QUEUED, null()), else_=_d.run_id),
+            # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
+            attempts=_d.attempts + case((and_(_d.state == Delivered.QUEUED, answered), 1), else_=0),
+            doubts=_d.doubts + case((state == Delivered.IN_DOUBT, 1), else_=0),
+            dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
+            settled_at=bindparam("now"),
+            due_at=bindparam("due"),
+            reply_code=bindparam("code"),
+            reply_text=bindparam("text"),
+            reason=bindparam("why"),
+        )
+    )
+
+
+_settle_marked = _settling(Delivered.SENDING)
+_settle_any = _settling(Delivered.SENDING, Delivered.QUEUED)
+
+
+def settle(session: Session, run_id: int, settled: Settlement) -> bool:
+    """What became of the letter is written down; False: it is not this run's to say (any more).
+
+    Only a marked letter can be accepted or in doubt; any other answer may come before the mark.
+    """
+    certain = settled.state in (Delivered.ACCEPTED, Delivered.IN_DOUBT)
+    written = _run_one(
+        session,
+        _settle_marked if certain else _settle_any,
+        which=settled.delivery_id,
+        run=run_id,
+        target=settled.state,
+        first=settled.dated_at,
+        now=settled.at,
+        due=settled.due_at,
+        code=settled.reply_code,
+        text=settled.reply_text,
+        why=settled.reason,
+    )
+    return written or _stands(session, run_id, settled.delivery_id, settled.state)
+
+
+def _run_one(session: Session, statement: Any, **values: Any) -> bool:
+    result: CursorResult[Any] = session.connection().execute(statement, values)
+    return result.rowcount == 1
+
+
+def _stands(session: Session, run_id: int, delivery_id: int, state: Delivered) -> bool:
+    """Whether this very run wrote *state* before: a commit that broke off may have been one."""
+    statement = select(_d.state).where(_d.id == delivery_id, _d.run_id == run_id)
+    found: Delivered | None = session.connection().execute(statement).scalar()
+    return found is state
+
+
+def is_sending(session: Session, issue_id: int) -> bool:
+    """Whether the issue is sending; until the transaction ends nobody can pause or cancel it."""
+    # FOR SHARE on PostgreSQL; on SQLite a transaction that writes is alone anyway.
+    statement = select(_issue.c.status).where(_issue.c.id == issue_id).with_for_update(read=True)
+    status: Status = session.connection().execute(statement).scalar_one()
+    return status is Status.SENDING
+
+
+def take_over(session: Session, living: Collection[int], now: datetime) -> Takeover:
+    """What runs that are not *living* left behind: marked letters are in doubt, leased ones are free.
+
+    Only a process that knows which runs live may say so: with one dispatcher per store, its own.
+    """
+    gone = or_(_d.run_id.is_(None), _d.run_id.not_in(living))
+    marked = session.connection().execute(
+        select(_d.id, _d.marked_at).where(_d.state == Delivered.SENDING, gone)
+    )
+    rows = marked.all()
+    for row in rows:
+        session.connection().execute(
+            update(_delivery)
+            .where(_d.id == row.id)
+            .values(
+                state=Delivered.IN_DOUBT,
+                doubts=_d.doubts + 1,
+                settled_at=now,
+                due_at=row.marked_at + DOUBT_REST,
+                reason="the run that sent it ended before an answer was written down",
+            )
+        )
+    return Takeover(in_doubt=len(rows), freed=_free(session, gone))
+
+
+def reconsider(session: Session, issue_id: int, resend: bool, now: datetime) -> None:
+    """Letters in doubt go on: queued again once, when due, with *resend*; else held for a person."""
+    doubtful = and_(_d.issue_id == issue_id, _d.state == Delivered.IN_DOUBT)
+    if not resend:
+        _hold(session, doubtful, HELD_BY_POLICY)
+        return
+    _hold(session, and_(doubtful, _d.doubts > DOUBTS), HELD_AFTER_RESEND)
+    session.connection().execute(
+        update(_delivery)
+        .where(doubtful, _d.due_at <= now)
+        .values(state=Delivered.QUEUED, run_id=None, due_at=None, reason="")
+    )
+
+
+def _hold(session: Session, which: ColumnElement[bool], reason: str) -> None:
+    values = {"state": Delivered.HELD, "due_at": None, "reason": reason}
+    session.connection().execute(update(_delivery).where(which).values(values))
+
+
+def _free(session: Session, which: ColumnElement[bool]) -> int:
+    result = session.connection().execute(
+        update(_delivery)
+        .where(_d.state == Delivered.QUEUED, _d.run_id.is_not(None), which)
+        .values(run_id=None)
+    )
+    return result.rowcount

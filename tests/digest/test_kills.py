@@ -1,0 +1,241 @@
+"""Killed with SIGKILL at any moment and resumed: nobody is lost, and nobody doubled but who was in doubt.
+
+The relay is a process of its own that has each accepted letter on the disk before it answers, so it knows
+better than the ledger what went out. PROVE_KILLS says how many kills each case has, PROVE_SEED when.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from digest.database import reading
+from digest.models import Delivered, Issue, Status
+from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
+from tests.digest.sending import count_of, frozen, rows, tallied
+
+KILLS = int(os.environ.get("PROVE_KILLS", "8"))
+SEED = int(os.environ.get("PROVE_SEED", str(random.randrange(10**6))))
+CONNECTIONS = 4
+LETTERS = 60  # for each kill, so that there is still work when the last one comes
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+#: by this much the clock goes on between two runs, so that what is in doubt is due
+A_WHILE = 16 * 60  # seconds
+KILLED, IN_ORDER = -signal.SIGKILL, 0
+
+
+@dataclass
+class Runs:
+    """Starts dispatches in processes of their own, one after the other."""
+
+    process: subprocess.Popen[str]
+    clock: int = 0
+
+    def start(self, engine: Engine, issue_id: int, port: int, policy: str = "resend") -> int:
+        """The process id of a new run."""
+        url = engine.url.render_as_string(hide_password=False)
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{url} {issue_id} {port} {self.clock} {policy}\n")
+        self.process.stdin.flush()
+        return self._number()
+
+    def end(self) -> int:
+        """How the run ended."""
+        return self._number()
+
+    def _number(self) -> int:
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+
+def child(script: str, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(HERE / script), *arguments]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator[subprocess.Popen[str]]:
+    with child("killed_run.py") as process:
+        yield process
+
+
+@pytest.fixture
+def runs(forking: subprocess.Popen[str]) -> Runs:
+    return Runs(forking)
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """The port of a relay and the file of what it accepted."""
+    kept = tmp_path / "kept"
+    kept.touch()
+    with child("sink.py", str(kept), "0.004") as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline()), kept
+        process.kill()
+
+
+def kept_by(path: Path) -> Counter[str]:
+    """How often each letter was accepted; every copy of one has the same bytes."""
+    digests: dict[str, set[str]] = {}
+    copies: Counter[str] = Counter()
+    for line in path.read_text().splitlines():
+        name, digest = line.split()
+        digests.setdefault(name, set()).add(digest)
+        copies[name] += 1
+    assert all(len(different) == 1 for different in digests.values())
+    return copies
+
+
+def name_of(subscriber_id: int) -> str:
+    return f"<2015-09.{subscriber_id}@example.org>"
+
+
+def wait_for_letters(kept: Path, count: int) -> None:
+    """The relay has accepted that many more, or has not in two seconds."""
+    enough = kept.stat().st_size + count * 90  # bytes of a line, about
+    until = time.monotonic() + 2
+    while kept.stat().st_size < enough and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["resend", "hold"])
+def test_after_any_kill_the_ledger_knows_who_got_it(
+    engine: Engine, sink: tuple[int, Path], runs: Runs, policy: str
+) -> None:
+    """R-2, R-3, R-4 and the fault matrix: lost 0; in doubt at most one per connection and kill."""
+    port, kept = sink
+    chance = random.Random(SEED)
+    letters = LETTERS * KILLS
+    issue_id = frozen(engine, letters)
+    doubted: set[str] = set()
+    for _ in range(KILLS):
+        pid = runs.start(engine, issue_id, port, policy)
+        wait_for_letters(kept, chance.randrange(LETTERS * 2 // 3))
+        time.sleep(chance.uniform(0, 0.02))
+        os.kill(pid, signal.SIGKILL)
+        assert runs.end() == KILLED
+        runs.clock += A_WHILE
+        doubted |= after_a_kill(engine, issue_id, kept)
+    for _ in range(4):
+        runs.start(engine, issue_id, port, policy)
+        assert runs.end() == IN_ORDER
+        runs.clock += A_WHILE
+    doubled, missing = at_the_end(engine, issue_id, kept, policy, doubted, letters)
+    sys.stdout.write(
+        f"{engine.dialect.name}, {policy}, seed {SEED}: {letters} letters, {KILLS} kills,"
+        f" {len(doubted)} in doubt, {doubled} doubled, {missing} of those held not arrived, 0 lost\n"
+    )
+
+
+def after_a_kill(engine: Engine, issue_id: int, kept: Path) -> set[str]:
+    """The letters whose fate nobody knows now; of all others what the ledger says is so."""
+    # The relay still takes what was on the wire when its client died.
+    time.sleep(0.03)
+    tally = tallied(engine, issue_id)
+    assert tally.balanced
+    assert tally.sending <= CONNECTIONS
+    accepted = kept_by(kept)
+    unknown = set()
+    for row in rows(engine, issue_id):
+        name = name_of(row.subscriber_id)
+        if row.state is Delivered.ACCEPTED:
+            assert accepted[name] >= 1
+        elif row.state is Delivered.SENDING:
+            unknown.add(name)
+        elif row.doubts == 0:
+            assert (row.state, accepted[name]) == (Delivered.QUEUED, 0)
+    return unknown
+
+
+def at_the_end(
+    engine: Engine, issue_id: int, kept: Path, policy: str, doubted: set[str], letters: int
+) -> tuple[int, int]:
+    """How many were doubled, and how many did not arrive and wait for a person, known by name."""
+    accepted = kept_by(kept)
+    doubled = {name for name, copies in accepted.items() if copies > 1}
+    everybody = rows(engine, issue_id)
+    held = {name_of(row.subscriber_id) for row in everybody if row.state is Delivered.HELD}
+    missing = {name_of(row.subscriber_id) for row in everybody} - set(accepted)
+    counts = count_of(engine, issue_id)
+    assert counts == {name: n for name, n in counts.items() if name in ("frozen", "accepted", "held")}
+    assert counts["accepted"] == letters - len(held)
+    assert max(accepted.values()) <= 2
+    assert missing <= held <= doubted
+    assert doubled <= (doubted if policy == "resend" else set())
+    with reading(engine) as session:
+        assert session.get_one(Issue, issue_id).status is Status.SENT
+    return len(doubled), len(missing)
+
+
+def test_a_kill_while_the_dot_waits_for_its_answer_leaves_that_letter_in_doubt(
+    engine: Engine, runs: Runs
+) -> None:
+    """The one window there is, hit on purpose: the relay has the dot, kills the sender, keeps the letter."""
+    issue_id = frozen(engine, 10)
+    victim: list[int] = []
+
+    def dot(_line: str) -> Answer:
+        if server.asked("dot") == 5:
+            os.kill(victim[0], signal.SIGKILL)
+            return "take and drop"
+        return b"250 ok\r\n"
+
+    with EvilServer({"EHLO": lambda _: wait_until(victim) or GOOD["EHLO"], "dot": dot}) as server:
+        victim.append(runs.start(engine, issue_id, server.port))
+        assert runs.end() == KILLED
+        sending = tallied(engine, issue_id).sending
+        assert 1 <= sending <= CONNECTIONS
+        for _ in range(2):
+            runs.clock += A_WHILE
+            runs.start(engine, issue_id, server.port)
+            assert runs.end() == IN_ORDER
+    assert count_of(engine, issue_id) == {"frozen": 10, "accepted": 10}
+    copies = Counter(caught.message_id for caught in server.letters)
+    assert len(copies) == 10
+    assert 1 <= copies.total() - 10 <= sending
+
+
+def wait_until(known: list[int]) -> None:
+    """The victim's number is known: a forked run is quicker than the line that tells it."""
+    while not known:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("phase", ["greeting", "EHLO", "MAIL", "RCPT", "DATA"])
+def test_a_kill_before_the_dot_costs_nothing(engine: Engine, runs: Runs, phase: str) -> None:
+    """Fault matrix: leased, EHLO, MAIL, RCPT, DATA: simply sent by the next run, at once."""
+    issue_id = frozen(engine, 6)
+    victim: list[int] = []
+    killed: list[int] = []
+
+    def kill(_line: str) -> Answer:
+        wait_until(victim)
+        if not killed:
+            os.kill(victim[0], signal.SIGKILL)
+            killed.append(victim[0])
+            return DROP
+        return GOOD[phase]
+
+    with EvilServer({phase: kill}) as server:
+        victim.append(runs.start(engine, issue_id, server.port))
+        assert runs.end() == KILLED
+        assert count_of(engine, issue_id) == {"frozen": 6, "queued": 6}
+        runs.start(engine, issue_id, server.port)
+        assert runs.end() == IN_ORDER
+    assert count_of(engine, issue_id) == {"frozen": 6, "accepted": 6}
+    assert sorted(Counter(caught.message_id for caught in server.letters).values()) == [1] * 6

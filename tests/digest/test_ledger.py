@@ -1,0 +1,504 @@
+"""The ledger on both engines: nobody twice, nobody forgotten, and no run can overwrite another's."""
+
+import threading
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from digest import ledger
+from digest.audit import Decision, Tally, finish, next_due_at, resolve, tally
+from digest.database import reading, writing
+from digest.errors import DigestError
+from digest.ledger import GIVE_UP_AFTER, Leased, Settlement, Takeover, retry_at
+from digest.models import Delivered, Delivery, Issue, Status
+from subscribers.audience import audience
+from subscribers.models import State, Subscriber
+from tests.digest.sending import NOW, approved, count_of, frozen, people, rows, tallied
+
+MINUTE = timedelta(minutes=1)
+
+
+def new_run(engine: Engine, issue_id: int) -> int:
+    with writing(engine) as session:
+        return ledger.begin_run(session, issue_id, "host", 1, NOW)
+
+
+def leased(engine: Engine, issue_id: int, run_id: int, limit: int = 100, at: datetime = NOW) -> list[Leased]:
+    with writing(engine) as session:
+        return ledger.lease(session, issue_id, run_id, at, limit)
+
+
+def mark(engine: Engine, run_id: int, delivery_id: int, at: datetime = NOW) -> bool:
+    with writing(engine) as session:
+        return ledger.mark(session, run_id, delivery_id, at, at)
+
+
+def settle(engine: Engine, run_id: int, delivery_id: int, state: Delivered, **more: object) -> bool:
+    with writing(engine) as session:
+        settled = Settlement(delivery_id=delivery_id, state=state, at=NOW, **more)  # type: ignore[arg-type]
+        return ledger.settle(session, run_id, settled)
+
+
+def issue_of(engine: Engine, issue_id: int) -> Issue:
+    with reading(engine) as session:
+        return session.get_one(Issue, issue_id)
+
+
+# --- freezing -----------------------------------------------------------------------------------------
+
+
+def test_freezing_writes_the_whole_audience_and_the_status_at_once(engine: Engine) -> None:
+    """R-1."""
+    with writing(engine) as session:
+        ids = people(session, 5)
+        session.get_one(Subscriber, ids[2]).state = State.PAUSED
+        session.flush()
+        issue_id = approved(session)
+        assert ledger.freeze(session, issue_id, audience(), NOW) == 4
+    issue = issue_of(engine, issue_id)
+    assert (issue.status, issue.frozen_at, issue.frozen_count) == (Status.SENDING, NOW, 4)
+    assert [row.subscriber_id for row in rows(engine, issue_id)] == [*ids[:2], *ids[3:]]
+    assert count_of(engine, issue_id) == {"frozen": 4, "queued": 4}
+
+
+def test_freezing_again_changes_nothing_whoever_came_in_between(engine: Engine) -> None:
+    """R-1, R-8."""
+    issue_id = frozen(engine, 3)
+    with writing(engine) as session:
+        people(session, 2, first=10)
+        assert ledger.freeze(session, issue_id, audience(), NOW + MINUTE) == 3
+    assert issue_of(engine, issue_id).frozen_at == NOW
+    assert count_of(engine, issue_id) == {"frozen": 3, "queued": 3}
+
+
+def test_a_freeze_that_is_broken_off_never_happened(engine: Engine) -> None:
+    """Fault matrix: kill before the freeze commits."""
+    with writing(engine) as session:
+        people(session, 3)
+        issue_id = approved(session)
+    with Session(engine) as session:
+        ledger.freeze(session, issue_id, audience(), NOW)
+        session.rollback()
+    assert issue_of(engine, issue_id).status is Status.APPROVED
+    assert tallied(engine, issue_id) == Tally(
+        frozen=0,
+        queued=0,
+        sending=0,
+        accepted=0,
+        rejected=0,
+        deferred=0,
+        in_doubt=0,
+        held=0,
+        skipped={},
+        balanced=True,
+    )
+
+
+@pytest.mark.parametrize("status", [Status.DRAFT, Status.PAUSED, Status.CANCELLED, Status.SKIPPED])
+def test_only_an_approved_issue_is_frozen(engine: Engine, status: Status) -> None:
+    with writing(engine) as session:
+        people(session, 3)
+        issue_id = approved(session)
+        session.get_one(Issue, issue_id).status = status
+        session.flush()
+        with pytest.raises(DigestError, match="2015-09"):
+            ledger.freeze(session, issue_id, audience(), NOW)
+    assert tallied(engine, issue_id).queued == 0
+
+
+def test_two_freezes_at_once_make_one_audience(engine: Engine) -> None:
+    """R-1: whoever comes second finds it done."""
+    with writing(engine) as session:
+        people(session, 200)
+        issue_id = approved(session)
+    counts: list[int] = []
+    start = threading.Barrier(4)
+
+    def go() -> None:
+        start.wait()
+        with writing(engine) as session:
+            counts.append(ledger.freeze(session, issue_id, audience(), NOW))
+
+    threads = [threading.Thread(target=go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts == [200] * 4
+    assert count_of(engine, issue_id) == {"frozen": 200, "queued": 200}
+
+
+def test_a_second_row_for_a_person_is_refused_by_the_store(engine: Engine) -> None:
+    """R-1: whoever tries."""
+    issue_id = frozen(engine, 1)
+    subscriber_id = rows(engine, issue_id)[0].subscriber_id
+    with pytest.raises(IntegrityError), writing(engine) as session:
+        session.add(Delivery(issue_id=issue_id, subscriber_id=subscriber_id))
+
+
+# --- leasing, marking, settling -----------------------------------------------------------------------
+
+
+def test_no_two_runs_lease_one_letter(engine: Engine) -> None:
+    """R-2, with eight threads that lease at the same time."""
+    issue_id = frozen(engine, 300)
+    runs = [new_run(engine, issue_id) for _ in range(8)]
+    taken: list[int] = []
+    start = threading.Barrier(len(runs))
+
+    def go(run_id: int) -> None:
+        start.wait()
+        for _ in range(300):
+            taken.extend(one.id for one in leased(engine, issue_id, run_id, limit=7))
+            if len(taken) >= 300:
+                return
+
+    threads = [threading.Thread(target=go, args=(run_id,)) for run_id in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [row.id for row in rows(engine, issue_id)]
+
+
+def test_untried_letters_are_leased_before_tried_ones_and_those_before_deferred_ones(engine: Engine) -> None:
+    issue_id = frozen(engine, 4)
+    run_id = new_run(engine, issue_id)
+    first, second, third, fourth = leased(engine, issue_id, run_id)
+    settle(engine, run_id, first.id, Delivered.DEFERRED, due_at=NOW + 5 * MINUTE)
+    settle(engine, run_id, second.id, Delivered.QUEUED, reason="refused")
+    settle(engine, run_id, third.id, Delivered.DEFERRED, due_at=NOW + 20 * MINUTE)
+    with writing(engine) as session:
+        ledger.end_run(session, run_id, NOW)
+    again = leased(engine, issue_id, new_run(engine, issue_id), at=NOW + 5 * MINUTE)
+    assert [(one.id, one.attempts) for one in again] == [(fourth.id, 0), (second.id, 1), (first.id, 1)]
+
+
+def test_nothing_is_leased_of_an_issue_that_is_paused(engine: Engine) -> None:
+    issue_id = frozen(engine, 2)
+    run_id = new_run(engine, issue_id)
+    with writing(engine) as session:
+        session.get_one(Issue, issue_id).status = Status.PAUSED
+    assert leased(engine, issue_id, run_id) == []
+
+
+def test_a_mark_counts_the_attempt_and_keeps_the_first_date(engine: Engine) -> None:
+    """R-3, H-4: a second copy has the date of the first."""
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    assert mark(engine, run_id, one.id)
+    assert settle(engine, run_id, one.id, Delivered.DEFERRED, due_at=NOW)
+    (again,) = leased(engine, issue_id, run_id)
+    assert mark(engine, run_id, one.id, NOW + MINUTE)
+    (row,) = rows(engine, issue_id)
+    assert (again.dated_at, row.dated_at, row.marked_at) == (NOW, NOW, NOW + MINUTE)
+    assert (row.state, row.attempts, row.run_id) == (Delivered.SENDING, 2, run_id)
+
+
+def test_an_answer_before_the_mark_counts_as_an_attempt_too(engine: Engine) -> None:
+    """W-6: a letter that is greylisted at RCPT is not tried for ever."""
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    settle(
+        engine,
+        run_id,
+        one.id,
+        Delivered.DEFERRED,
+        due_at=NOW,
+        dated_at=NOW,
+        reply_code=451,
+        reply_text="4.7.1 greylisted",
+    )
+    (row,) = rows(engine, issue_id)
+    assert (row.attempts, row.dated_at, row.reply_code, row.reply_text) == (1, NOW, 451, "4.7.1 greylisted")
+
+
+def test_a_skipped_or_held_letter_was_not_attempted(engine: Engine) -> None:
+    issue_id = frozen(engine, 2)
+    run_id = new_run(engine, issue_id)
+    first, second = leased(engine, issue_id, run_id)
+    settle(engine, run_id, first.id, Delivered.SKIPPED, reason="unsubscribed")
+    settle(engine, run_id, second.id, Delivered.HELD, reason="cannot be made")
+    assert [row.attempts for row in rows(engine, issue_id)] == [0, 0]
+    assert count_of(engine, issue_id) == {"frozen": 2, "unsubscribed": 1, "held": 1}
+
+
+def test_only_a_marked_letter_can_be_accepted_or_in_doubt(engine: Engine) -> None:
+    """R-3: what was never marked cannot have been sent."""
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    assert not settle(engine, run_id, one.id, Delivered.ACCEPTED)
+    assert not settle(engine, run_id, one.id, Delivered.IN_DOUBT, due_at=NOW)
+    assert count_of(engine, issue_id) == {"frozen": 1, "queued": 1}
+    assert mark(engine, run_id, one.id)
+    assert settle(engine, run_id, one.id, Delivered.ACCEPTED, reply_code=250)
+    assert count_of(engine, issue_id) == {"frozen": 1, "accepted": 1}
+
+
+@pytest.mark.parametrize("state", [Delivered.ACCEPTED, Delivered.REJECTED, Delivered.HELD, Delivered.SKIPPED])
+def test_what_is_settled_stays_settled(engine: Engine, state: Delivered) -> None:
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    mark(engine, run_id, one.id)
+    assert settle(engine, run_id, one.id, state, reason="x")
+    others = [other for other in Delivered if other not in (state, Delivered.SENDING)]
+    assert not any(settle(engine, run_id, one.id, other, due_at=NOW, reason="x") for other in others)
+    assert not mark(engine, run_id, one.id)
+    assert rows(engine, issue_id)[0].state is state
+
+
+def test_writing_the_same_twice_is_no_fault(engine: Engine) -> None:
+    """A commit that broke off may have happened: the retry must find it done, not taken over."""
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    assert [mark(engine, run_id, one.id) for _ in range(2)] == [True, True]
+    assert [settle(engine, run_id, one.id, Delivered.ACCEPTED) for _ in range(2)] == [True, True]
+    assert rows(engine, issue_id)[0].attempts == 1
+
+
+# --- fencing and taking over --------------------------------------------------------------------------
+
+
+def test_what_a_run_that_was_taken_over_still_writes_changes_nothing(engine: Engine) -> None:
+    """R-7: the frozen worker that wakes up."""
+    issue_id = frozen(engine, 3)
+    old = new_run(engine, issue_id)
+    marked, waiting, _ = leased(engine, issue_id, old)
+    mark(engine, old, marked.id)
+    new = new_run(engine, issue_id)
+    with writing(engine) as session:
+        assert ledger.take_over(session, [new], NOW) == Takeover(in_doubt=1, freed=2)
+    assert not settle(engine, old, marked.id, Delivered.ACCEPTED)
+    assert not mark(engine, old, waiting.id)
+    assert not settle(engine, old, waiting.id, Delivered.SKIPPED, reason="x")
+    assert len(leased(engine, issue_id, new)) == 2
+    assert not mark(engine, old, waiting.id)
+    assert mark(engine, new, waiting.id)
+    assert not settle(engine, old, waiting.id, Delivered.REJECTED)
+    assert count_of(engine, issue_id) == {"frozen": 3, "queued": 1, "sending": 1, "in_doubt": 1}
+
+
+def test_taking_over_leaves_the_living_alone(engine: Engine) -> None:
+    """The seam for several machines: who lives is the caller's to say."""
+    issue_id = frozen(engine, 4)
+    living, gone = new_run(engine, issue_id), new_run(engine, issue_id)
+    for run_id in (living, gone):
+        one, _ = leased(engine, issue_id, run_id, limit=2)
+        mark(engine, run_id, one.id)
+    with writing(engine) as session:
+        assert ledger.take_over(session, [living], NOW) == Takeover(in_doubt=1, freed=1)
+    assert count_of(engine, issue_id) == {"frozen": 4, "queued": 2, "sending": 1, "in_doubt": 1}
+
+
+def test_a_run_that_ends_frees_only_its_own(engine: Engine) -> None:
+    issue_id = frozen(engine, 4)
+    first, second = new_run(engine, issue_id), new_run(engine, issue_id)
+    for run_id in (first, second):
+        leased(engine, issue_id, run_id, limit=2)
+    with writing(engine) as session:
+        ledger.end_run(session, first, NOW)
+    assert [row.run_id for row in rows(engine, issue_id)] == [None, None, second, second]
+
+
+# --- in doubt, deferred, held -------------------------------------------------------------------------
+
+
+def doubtful(engine: Engine) -> tuple[int, int]:
+    """An issue and its one letter, which was marked at NOW by a run that is gone."""
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    mark(engine, run_id, one.id)
+    with writing(engine) as session:
+        ledger.take_over(session, [], NOW + MINUTE)
+    return issue_id, one.id
+
+
+def reconsider(engine: Engine, issue_id: int, at: datetime, resend: bool = True) -> dict[str, int]:
+    with writing(engine) as session:
+        ledger.reconsider(session, issue_id, resend, at)
+    return count_of(engine, issue_id)
+
+
+def test_a_letter_in_doubt_is_sent_again_once_after_a_rest_with_its_date(engine: Engine) -> None:
+    """R-4: at most two copies, then a person."""
+    issue_id, delivery_id = doubtful(engine)
+    assert reconsider(engine, issue_id, NOW + 14 * MINUTE) == {"frozen": 1, "in_doubt": 1}
+    assert reconsider(engine, issue_id, NOW + 15 * MINUTE) == {"frozen": 1, "queued": 1}
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id, at=NOW + 15 * MINUTE)
+    assert (one.dated_at, one.doubts) == (NOW, 1)
+    mark(engine, run_id, delivery_id, NOW + 15 * MINUTE)
+    assert settle(engine, run_id, delivery_id, Delivered.IN_DOUBT, due_at=NOW + 30 * MINUTE, reason="lost")
+    assert reconsider(engine, issue_id, NOW + 16 * MINUTE) == {"frozen": 1, "held": 1}
+    assert "second time" in rows(engine, issue_id)[0].reason
+
+
+def test_with_hold_a_letter_in_doubt_waits_for_a_person_at_once(engine: Engine) -> None:
+    """R-4: no copy too many, ever."""
+    issue_id, _ = doubtful(engine)
+    assert reconsider(engine, issue_id, NOW + MINUTE, resend=False) == {"frozen": 1, "held": 1}
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize("decision", Decision)
+def test_a_person_decides_about_what_is_held(engine: Engine, decision: Decision, by_name: bool) -> None:
+    issue_id, _ = doubtful(engine)
+    reconsider(engine, issue_id, NOW, resend=False)
+    (row,) = rows(engine, issue_id)
+    with writing(engine) as session:
+        assert finish(session, issue_id, NOW)
+    with writing(engine) as session:
+        chosen = [row.subscriber_id] if by_name else None
+        assert resolve(session, issue_id, decision, NOW, [row.subscriber_id + 1]) == 0
+        assert resolve(session, issue_id, decision, NOW, chosen) == 1
+    resend = decision is Decision.RESEND
+    assert count_of(engine, issue_id) == {"frozen": 1, "queued" if resend else "accepted": 1}
+    assert issue_of(engine, issue_id).status is (Status.SENDING if resend else Status.SENT)
+    (row,) = rows(engine, issue_id)
+    # It was in doubt: what may be a second copy has the bytes of the first.
+    assert row.dated_at == NOW
+
+
+def test_a_held_letter_that_never_went_out_begins_anew(engine: Engine) -> None:
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    mark(engine, run_id, one.id)
+    settle(engine, run_id, one.id, Delivered.HELD, reason="deferred for days")
+    with writing(engine) as session:
+        resolve(session, issue_id, Decision.RESEND, NOW)
+    (again,) = leased(engine, issue_id, new_run(engine, issue_id))
+    assert (again.attempts, again.dated_at) == (0, None)
+
+
+def test_a_deferred_letter_waits_longer_each_time_and_days_at_most() -> None:
+    """W-6."""
+    at, waits = NOW, []
+    attempts = 1
+    while (due := retry_at(attempts, NOW, at, jitter=0)) is not None:
+        waits.append((due - at) // MINUTE)
+        at, attempts = due, attempts + 1
+    assert waits[:7] == [15, 30, 60, 120, 240, 240, 240]
+    assert GIVE_UP_AFTER <= at - NOW < GIVE_UP_AFTER + timedelta(hours=4)
+
+
+def test_a_machine_that_slept_for_days_does_not_give_up_after_one_try() -> None:
+    """W-6."""
+    assert retry_at(2, NOW, NOW + timedelta(days=30), jitter=0) == NOW + timedelta(days=30, minutes=30)
+
+
+@given(st.integers(1, 100), st.floats(0, 1))
+def test_jitter_adds_up_to_a_tenth(attempts: int, jitter: float) -> None:
+    plain = retry_at(attempts, NOW, NOW, 0)
+    shaken = retry_at(attempts, NOW, NOW, jitter)
+    assert plain is not None
+    assert shaken is not None
+    assert plain <= shaken <= plain + (plain - NOW) / 10
+
+
+# --- adding up ----------------------------------------------------------------------------------------
+
+
+def test_the_tally_counts_every_state_and_balances(engine: Engine) -> None:
+    issue_id = frozen(engine, 9)
+    run_id = new_run(engine, issue_id)
+    ends = [
+        Delivered.ACCEPTED,
+        Delivered.REJECTED,
+        Delivered.DEFERRED,
+        Delivered.IN_DOUBT,
+        Delivered.HELD,
+    ]
+    letters = leased(engine, issue_id, run_id, limit=8)
+    for one, state in zip(letters, ends, strict=False):
+        mark(engine, run_id, one.id)
+        settle(engine, run_id, one.id, state, due_at=NOW + MINUTE, reason="because")
+    settle(engine, run_id, letters[5].id, Delivered.SKIPPED, reason="unsubscribed")
+    settle(engine, run_id, letters[6].id, Delivered.SKIPPED, reason="paused")
+    mark(engine, run_id, letters[7].id)
+    found = tallied(engine, issue_id)
+    assert found.as_json() == {
+        "frozen": 9,
+        "queued": 1,
+        "sending": 1,
+        "accepted": 1,
+        "rejected": 1,
+        "deferred": 1,
+        "in_doubt": 1,
+        "held": 1,
+        "skipped": {"paused": 1, "unsubscribed": 1},
+        "balanced": True,
+    }
+    assert found.left == 4
+    with reading(engine) as session:
+        assert next_due_at(session, issue_id) == NOW + MINUTE
+
+
+@pytest.mark.parametrize("change", [-1, +1])
+def test_a_tally_that_does_not_add_up_says_so(engine: Engine, change: int) -> None:
+    issue_id = frozen(engine, 3)
+    with writing(engine) as session:
+        session.get_one(Issue, issue_id).frozen_count = 3 + change
+    assert not tallied(engine, issue_id).balanced
+
+
+@pytest.mark.parametrize(
+    ("state", "done"),
+    [
+        (Delivered.QUEUED, False),
+        (Delivered.SENDING, False),
+        (Delivered.DEFERRED, False),
+        (Delivered.IN_DOUBT, False),
+        (Delivered.HELD, True),
+        (Delivered.ACCEPTED, True),
+        (Delivered.REJECTED, True),
+        (Delivered.SKIPPED, True),
+    ],
+)
+def test_an_issue_is_sent_only_when_nobody_is_left(engine: Engine, state: Delivered, done: bool) -> None:
+    """R-1."""
+    issue_id = frozen(engine, 2)
+    run_id = new_run(engine, issue_id)
+    with writing(engine) as session:
+        for row in session.exec(select(Delivery).where(col(Delivery.issue_id) == issue_id)):
+            row.state = Delivered.ACCEPTED
+        row.state, row.run_id, row.marked_at, row.due_at, row.reason = state, run_id, NOW, NOW, "because"
+    with writing(engine) as session:
+        assert finish(session, issue_id, NOW) == done
+    issue = issue_of(engine, issue_id)
+    assert (issue.status, issue.sent_at) == ((Status.SENT, NOW) if done else (Status.SENDING, None))
+
+
+def test_an_issue_that_is_paused_is_not_finished(engine: Engine) -> None:
+    issue_id = frozen(engine, 0)
+    with writing(engine) as session:
+        session.get_one(Issue, issue_id).status = Status.PAUSED
+    with writing(engine) as session:
+        assert not finish(session, issue_id, NOW)
+
+
+def test_the_ledger_speaks_of_one_issue_at_a_time(engine: Engine) -> None:
+    first = frozen(engine, 2)
+    with writing(engine) as session:
+        second = approved(session, "2015-10")
+        ledger.freeze(session, second, audience(), NOW)
+    run_id = new_run(engine, second)
+    for one in leased(engine, second, run_id):
+        mark(engine, run_id, one.id)
+        settle(engine, run_id, one.id, Delivered.ACCEPTED)
+    with writing(engine) as session:
+        assert not finish(session, first, NOW)
+        assert finish(session, second, NOW)
+    with Session(engine) as session:
+        assert (tally(session, first).queued, tally(session, second).accepted) == (2, 2)
