@@ -1,4 +1,4 @@
-"""What has been published: the issues that are sending or sent, as the public archive shows them."""
+"""What has been published: the issues somebody may have, as the public archive shows them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +10,8 @@ from sqlmodel import Session, col, select
 from digest.models import Frozen, Issue, Status
 from digest.rendered import Rendered
 
-#: before these nobody has it; after a pause or a cancellation somebody may think better of it
-PUBLIC = (Status.SENDING, Status.SENT)
+#: somebody may have it, and its letter links here; what was cancelled is taken back
+PUBLIC = (Status.SENDING, Status.PAUSED, Status.SENT)
 
 
 @dataclass(frozen=True, slots=True)

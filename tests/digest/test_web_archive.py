@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Engine
 
 from digest.database import reading
-from digest.history import Published, archived, published
+from digest.history import PUBLIC, Published, archived, published
 from digest.models import Status
 from subscribers.tokens import Purpose
 from tests.digest.website import BASE, NOW, RING, Site, issue, publication, serving
 
 ATOM = "{http://www.w3.org/2005/Atom}"
-UNPUBLISHED = [one for one in Status if one not in (Status.SENDING, Status.SENT)]
+UNPUBLISHED = [one for one in Status if one not in PUBLIC]
 
 
 @pytest.fixture

@@ -1,0 +1,276 @@
+"""What the project claims, each with the bar it is held to and the way it is proven at its full count."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from benchmarks import personalising, rendering, testing
+from benchmarks.exports import write_export
+from benchmarks.importing import Imported, imported
+
+MB = 1_000_000
+MINUTE = 60.0  # seconds
+HOSTILE = testing.ROOT.parent / "shared" / "data" / "feeds" / "make_hostile.py"
+#: of one hostile file
+HOSTILE_SECONDS = 5
+HOSTILE_MEMORY = 512 * MB
+EXPORT_MEGABYTES = 1_000
+EXPORT_MEMORY = 200 * MB
+SOURCES, RECIPIENTS = "tests/digest", "tests/subscribers"
+
+
+class Outcome(StrEnum):
+    """What came of trying to prove a claim."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    #: the machine lacks something; the figures say what
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome, its figures in one line, and what the tests printed about it."""
+
+    outcome: Outcome
+    figures: str
+    said: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One row of docs/proofs.md."""
+
+    name: str
+    #: one sentence that is true or not
+    what: str
+    count: str
+    #: tries to prove it with a seed
+    prove: Callable[[int], Result]
+
+
+@dataclass(frozen=True, slots=True)
+class ByTests:
+    """Proves by the tests of *nodes*, in which every property must see at least *fewest* random inputs."""
+
+    nodes: Sequence[str]
+    #: how many they are asked for; 0: as many as without asking
+    examples: int = 0
+    #: a slow property takes a part of what it is asked for; None: all of them
+    fewest: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limit: float = 10 * MINUTE  # seconds
+
+    def __call__(self, seed: int) -> Result:
+        """What the tests came to."""
+        counts = {"PROVE_EXAMPLES": str(self.examples)} if self.examples else {}
+        given = {"PROVE_SEED": str(seed), **counts, **self.environment}
+        fewest = self.examples if self.fewest is None else self.fewest
+        return judged(testing.run(self.nodes, given, seed, self.limit), fewest)
+
+
+def judged(ran: testing.Ran, fewest: int) -> Result:
+    """What *ran* proves, where every property had to see *fewest* inputs or all there are."""
+    if ran.broken:
+        return Result(Outcome.FAILS, ran.broken, ran.said)
+    if ran.failed:
+        more = f" and {len(ran.failed) - 1} more" if len(ran.failed) > 1 else ""
+        return Result(Outcome.FAILS, f"failed: {ran.failed[0]}{more}", ran.said)
+    if not ran.passed:
+        return Result(Outcome.NOT_RUN, "; ".join(ran.skipped) or "no test was found")
+    few = {name for name, count in ran.examples.items() if count < fewest} - ran.exhausted
+    if few:
+        told = ", ".join(f"{name} saw {ran.examples[name]:,}" for name in sorted(few))
+        return Result(Outcome.FAILS, told, ran.said)
+    return Result(Outcome.HOLDS, _told(ran), ran.said)
+
+
+def _told(ran: testing.Ran) -> str:
+    parts = [f"tests: {ran.passed}"]
+    if ran.examples:
+        # What hypothesis threw away as not fit for the test is not counted.
+        parts.append(f"properties: {len(ran.examples)}; random inputs: {sum(ran.examples.values()):,}")
+    parts += [f"left out: {reason}" for reason in ran.skipped]
+    return "; ".join(parts)
+
+
+def hostile_files(_seed: int) -> Result:
+    """Every hostile file, imported in a process of its own, ends in its time and memory."""
+    if not HOSTILE.exists():
+        return Result(Outcome.NOT_RUN, "../shared/data is not here")
+    with tempfile.TemporaryDirectory(prefix="digest-hostile-") as folder:
+        subprocess.run([sys.executable, str(HOSTILE), folder], check=True, capture_output=True)
+        found = {path.name: _imported(path, 10 * HOSTILE_SECONDS) for path in sorted(Path(folder).iterdir())}
+    return worst(found, HOSTILE_SECONDS, HOSTILE_MEMORY)
+
+
+def worst(found: Mapping[str, Imported | str], seconds: float, memory: int) -> Result:
+    """Whether all imports kept within *seconds* and bytes of *memory*; the slowest and the largest."""
+    broken = [f"{name}: {what}" for name, what in found.items() if isinstance(what, str)]
+    ended = {name: one for name, one in found.items() if isinstance(one, Imported)}
+    broken += [f"{name}: refused in several lines" for name, one in ended.items() if "\n" in one.refused]
+    slowest = max(ended, key=lambda name: ended[name].seconds, default=None)
+    largest = max(ended, key=lambda name: ended[name].peak, default=None)
+    if broken or slowest is None or largest is None:
+        return Result(Outcome.FAILS, "; ".join(broken) or "there is nothing to import")
+    holds = ended[slowest].seconds < seconds and ended[largest].peak < memory
+    refused = sum(bool(one.refused) for one in ended.values())
+    figures = (
+        f"{len(ended)} files, {refused} refused in one line; slowest {ended[slowest].seconds:.1f} s"
+        f" ({slowest}), largest {ended[largest].peak / MB:.0f} MB ({largest})"
+    )
+    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
+
+
+def _imported(path: Path, limit: float) -> Imported | str:
+    """What the import took, or why there is no answer."""
+    try:
+        return imported(path, limit)
+    except subprocess.TimeoutExpired:
+        return f"did not end within {limit:,.0f} seconds"
+    except subprocess.CalledProcessError as error:
+        # SQLAlchemy writes what it was doing, in brackets, below what went wrong.
+        told = [line for line in error.stderr.splitlines() if line[:1] not in ("", " ", "(", "[")]
+        return f"ended with {error.returncode}: {(told or ['no word'])[-1]}"
+
+
+def large_export(_seed: int, megabytes: int = EXPORT_MEGABYTES) -> Result:
+    """An export of that size is imported whole, in little memory."""
+    with tempfile.TemporaryDirectory(prefix="digest-export-") as folder:
+        path = Path(folder) / "export.xml"
+        posts = write_export(path, megabytes)
+        came = _imported(path, 90 * MINUTE)
+    if isinstance(came, str):
+        return Result(Outcome.FAILS, came)
+    holds = came.new == posts and came.peak < EXPORT_MEMORY
+    figures = (
+        f"{came.new:,} of {posts:,} posts from {megabytes:,} MB, {came.peak / MB:.0f} MB of memory,"
+        f" {megabytes / came.seconds:.1f} MB a second"
+    )
+    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
+
+
+def rendering_time(_seed: int) -> Result:
+    """An issue of the bar's size is rendered in its time."""
+    (row,) = rendering.measure((rendering.BAR_POSTS,))
+    median, first = row.medians[rendering.FITTED], rendering.first_of_a_process()
+    holds = median < rendering.BAR
+    figures = f"median {median:,.0f} ms; the first of a new process {first:,.0f} ms"
+    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
+
+
+def personalising_rate(_seed: int) -> Result:
+    """Letters are made at the bar's rate, beside the naive way."""
+    rows = personalising.measure(20)
+    spliced = min(row.per_second for row in rows if row.way.startswith("spliced"))
+    holds = spliced >= personalising.BAR and all(row.letter >= personalising.LETTER for row in rows)
+    figures = f"{spliced:,.0f} a second and core; {rows[0].way}: {rows[0].per_second:,.0f}"
+    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
+
+
+CLAIMS = (
+    Claim(
+        "sources",
+        "Real feeds, exports and pages give the posts, dates and links that are known of them.",
+        "all files",
+        ByTests(
+            [f"{SOURCES}/test_feeds.py", f"{SOURCES}/test_archive.py", f"{SOURCES}/test_hostile_input.py"]
+        ),
+    ),
+    Claim(
+        "hostile-files",
+        f"Importing any hostile file ends in {HOSTILE_SECONDS} s and {HOSTILE_MEMORY // MB} MB.",
+        "all files",
+        hostile_files,
+    ),
+    Claim(
+        "letters",
+        "Letters of many languages, scripts and sizes have no finding of the lint, whatever strangers wrote;"
+        " filters and a browser take them as they are meant; inlining changes nothing else.",
+        "300 issues",
+        ByTests(
+            [
+                f"{SOURCES}/test_lint_of_real_letters.py",
+                f"{SOURCES}/test_letter_filters.py",
+                f"{SOURCES}/test_letter_in_browser.py",
+                f"{SOURCES}/test_inline.py",
+            ],
+            examples=300,
+            limit=30 * MINUTE,
+        ),
+    ),
+    Claim(
+        "renderings",
+        "Whatever text is in a post, its letter is rendered without a fault.",
+        "1,000 issues",
+        ByTests([f"{SOURCES}/test_render.py"], examples=10_000, fewest=1_000, limit=30 * MINUTE),
+    ),
+    Claim(
+        "hostile-words",
+        "Hostile titles, names and excerpts make no header and break no part; the text round-trips.",
+        "10,000 each",
+        ByTests(
+            [
+                f"{SOURCES}/test_personalise.py",
+                f"{SOURCES}/test_headers.py",
+                f"{SOURCES}/test_plaintext.py",
+                f"{SOURCES}/test_excerpt.py",
+            ],
+            examples=10_000,
+            limit=45 * MINUTE,
+        ),
+    ),
+    Claim(
+        "kills",
+        "A dispatch killed at any moment and resumed loses nobody; in doubt are at most the open"
+        " connections; the audit adds up after each kill and at the end.",
+        "200 kills in each case",
+        ByTests([f"{SOURCES}/test_kills.py"], environment={"PROVE_KILLS": "200"}, limit=90 * MINUTE),
+    ),
+    Claim(
+        "rendering",
+        f"An issue of {rendering.BAR_POSTS} posts is rendered in under {rendering.BAR:,} ms.",
+        f"median of {rendering.ROUNDS}",
+        rendering_time,
+    ),
+    Claim(
+        "personalising",
+        f"One core makes {personalising.BAR:,} letters of 60 KB a second.",
+        f"median of {personalising.SLICES}",
+        personalising_rate,
+    ),
+    Claim(
+        "large-export",
+        f"A WordPress export of 1 GB is imported in under {EXPORT_MEMORY // MB} MB of memory.",
+        "1",
+        large_export,
+    ),
+    Claim(
+        "strangers",
+        "Whatever bytes come as a document, an address, a token, a list, a date, a reply or a letter to be"
+        " checked: they are read or refused, and what was written is read back.",
+        "10,000 each",
+        ByTests(
+            [
+                *(f"{RECIPIENTS}/test_{name}.py" for name in ("address", "tokens", "sheet")),
+                *(
+                    f"{SOURCES}/test_{name}.py"
+                    for name in ("archive", "clean", "dates", "decode", "identity")
+                ),
+                *(f"{SOURCES}/test_{name}.py" for name in ("lint", "replies", "smtp", "wxr")),
+            ],
+            examples=10_000,
+            limit=60 * MINUTE,
+        ),
+    ),
+    Claim(
+        "lifecycle",
+        "Whatever people do in whatever order, an audience is exactly the active who are not suppressed.",
+        "1,000 lives",
+        ByTests([f"{RECIPIENTS}/test_lifecycle.py"], examples=10_000, fewest=1_000, limit=30 * MINUTE),
+    ),
+)

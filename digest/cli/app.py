@@ -1,0 +1,99 @@
+"""The commands' tree, and `main`: errors a person can put right become one line and an exit code."""
+
+import os
+import secrets
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import typer
+
+from digest.cli import issues, people, posts, sending
+from digest.cli.opened import env_file, opened, say, warn
+from digest.database import open_engine
+from digest.demo import run_demo, serve_demo
+from digest.errors import DigestError
+from digest.initial import write_env
+from digest.migrating import upgrade
+from digest.settings import load
+from digest.web.serving import serve as serve_pages
+from digest.wiring import pages_of
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A monthly digest of a publication's posts: build, approve, send, each letter once.",
+)
+app.add_typer(posts.sources_app, name="sources")
+app.add_typer(posts.app, name="posts")
+app.add_typer(issues.app, name="issue")
+app.add_typer(people.app, name="subscribers")
+sending.register(app, issues.app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"digest {version('monthly-digest')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    env: Path = typer.Option(Path(".env"), "--env", help="The publication's settings.", metavar="FILE"),
+    _version: bool = typer.Option(
+        False, "--version", help="Show the version.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    """Remember which publication is meant."""
+    ctx.obj = env
+
+
+@app.command()
+def init(ctx: typer.Context) -> None:
+    """Write .env (mode 600, fresh keys) and make the store, or bring an old one up to date."""
+    path = env_file(ctx)
+    if path.exists():
+        say(f"{path} is there already and stays as it is")
+    else:
+        write_env(path, secrets.token_hex)
+        say(f"{path} written: open it and describe your publication")
+    settings = load(path)
+    engine = open_engine(settings.database_url)
+    done = upgrade(engine)
+    where = engine.url.render_as_string(hide_password=True)
+    say(f"the store {where} is {'ready' if done else 'up to date already'}")
+
+
+@app.command()
+def demo(
+    directory: Path = typer.Option(Path("demo"), "--dir", help="Where everything is put.", metavar="DIR"),
+    serve: bool = typer.Option(False, "--serve", help="Afterwards serve its pages until Ctrl-C."),
+) -> None:
+    """Show the whole way on sample posts: no accounts, no network."""
+    run_demo(directory, secrets.token_hex, say)
+    if serve:
+        serve_demo(directory, say)
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    host: str = typer.Option("127.0.0.1", help="The address to listen on."),
+    port: int = typer.Option(8000, help="The port to listen on."),
+) -> None:
+    """Serve the public pages and the archive."""
+    house = opened(ctx)
+    say(f"serving {house.settings.publication_name} on http://{host}:{port}")
+    serve_pages(pages_of(house.settings, house.engine), host, port, house.settings.trusted_proxies)
+
+
+def main() -> None:
+    """Run the command line; every file it makes is its owner's only."""
+    os.umask(0o077)
+    try:
+        app()
+    except DigestError as error:
+        warn(str(error))
+        sys.exit(error.exit_code)

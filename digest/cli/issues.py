@@ -1,0 +1,270 @@
+"""`digest issue …`: build, look, change, approve."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+from sqlmodel import Session
+
+from digest import edit as editing
+from digest.approve import cancel, pause, resume, withdraw
+from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, say_table, warn
+from digest.cli.posts import post_shown
+from digest.compose import compose, issue_of, items_of
+from digest.contents import default_subject
+from digest.database import reading, writing
+from digest.errors import FaultFound
+from digest.explain import explain, incomplete
+from digest.lint.finding import Finding, Severity
+from digest.models import Issue, Status
+from digest.month import Month
+from digest.preview import write_preview
+from digest.wiring import clock
+from subscribers.audience import audience_size
+
+app = typer.Typer(no_args_is_help=True, help="A month's issue: build, look, change, approve.")
+
+MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
+
+
+@app.command()
+def build(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+    """Make the month's draft; again on a draft: take up new posts, keep the editor's work."""
+    house = opened(ctx)
+    which = house.month(month)
+    with writing(house.engine) as session:
+        composed = compose(session, which, clock(), house.settings.min_posts)
+        shown = _shown(session, composed.issue, which, house)
+        short = incomplete(session, which, clock())
+    if as_json:
+        say_json(shown)
+    elif composed.issue.status is Status.SKIPPED:
+        say(f"{which} is skipped: {composed.issue.reason}")
+    else:
+        say(f"{which} is a draft of {len(shown['items'])} items, {composed.taken} of them new")
+        say(f"next: digest issue preview {which} --out preview")
+    for line in short:
+        warn(line)
+
+
+@app.command()
+def show(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+    """Show the issue as it stands."""
+    house = opened(ctx)
+    which = house.month(month)
+    with reading(house.engine) as session:
+        issue = issue_of(session, which)
+        shown = _shown(session, issue, which, house)
+        drifted = house.press.drift(session, issue) if issue.status is Status.APPROVED else []
+    if as_json:
+        say_json(shown | {"drift": drifted})
+        return
+    number = f" · No. {shown['number']}" if shown["number"] else ""
+    say(f"{which}{number} · {shown['status']}{': ' + issue.reason if issue.reason else ''}")
+    say(f"subject: {shown['subject']}")
+    if drifted:
+        say(f"changed since it was approved: {', '.join(drifted)}; what was approved is what is sent")
+    rows = [
+        [str(item["position"]), "pinned" if item["pinned"] else "", item["title"], item["url"] or ""]
+        for item in shown["items"]
+    ]
+    say_table(["", "", "title", "link"], rows)
+
+
+def _shown(session: Session, issue: Issue, month: Month, house: Opened) -> dict[str, Any]:
+    """The document of `issue show --json`."""
+    return {
+        "issue": issue.month,
+        "number": issue.number,
+        "status": issue.status.value,
+        "reason": issue.reason,
+        "window": {
+            "start": month.start.astimezone(month.zone).isoformat(),
+            "end": month.end.astimezone(month.zone).isoformat(),
+            "timezone": month.zone.key,
+        },
+        "subject": issue.subject or default_subject(house.settings.publication, month),
+        "fingerprint": issue.fingerprint,
+        "items": [
+            {
+                "position": place,
+                "pinned": item.pinned,
+                "title": item.title or post.title,
+                "url": post.url,
+                "excerpt": item.excerpt or post.excerpt,
+                "post": post_shown(post),
+            }
+            for place, (item, post) in enumerate(items_of(session, issue), 1)
+        ],
+    }
+
+
+@app.command(name="explain")
+def explain_(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+    """Say of every post near the month whether it is in or out, and why."""
+    house = opened(ctx)
+    with reading(house.engine) as session:
+        explanation = explain(session, house.month(month), clock())
+        if as_json:
+            say_json(explanation.to_json())
+            return
+        rows = [
+            ["in" if one.is_in else "late" if one.late else "out", one.post.title, one.reason]
+            for one in explanation.verdicts
+        ]
+    say_table(["", "post", "why"], rows)
+    for line in [*explanation.warnings, *explanation.incomplete]:
+        warn(line)
+
+
+@app.command()
+def edit(
+    ctx: typer.Context,
+    month: str = MONTH,
+    subject: str | None = typer.Option(None, help="The subject; empty: the usual one."),
+    preheader: str | None = typer.Option(None, help="The line after the subject; empty: the titles."),
+    intro: str | None = typer.Option(None, help="Your words above the posts, in Markdown."),
+    intro_file: Path | None = typer.Option(None, help="The same, from a file.", exists=True, dir_okay=False),
+    order: str | None = typer.Option(None, help="Items that come first, by number: 3,1,2."),
+    pin: int | None = typer.Option(None, help="The item that leads."),
+    unpin: bool = typer.Option(False, "--unpin", help="No item leads but the first."),
+    drop: int | None = typer.Option(None, help="An item to leave out."),
+    add: str | None = typer.Option(None, help="A late or dropped post, by guid or link.", metavar="GUID"),
+    item: int | None = typer.Option(None, help="The item that --title and --excerpt are for."),
+    title: str | None = typer.Option(None, help="Your own title for the item; empty: the post's."),
+    excerpt: str | None = typer.Option(None, help="Your own excerpt; empty: the post's."),
+) -> None:
+    """Change a draft: words, order, pin, drop, add a late post."""
+    if (title is not None or excerpt is not None) and item is None:
+        raise typer.BadParameter("--title and --excerpt need --item, the number `issue show` gives")
+    house = opened(ctx)
+    with writing(house.engine) as session:
+        issue = issue_of(session, house.month(month))
+        editing.require_draft(issue)
+        # By number first, so that the numbers are those the editor has just read.
+        if item is not None and title is not None:
+            editing.retitle(session, issue, item, title)
+        if item is not None and excerpt is not None:
+            editing.rewrite(session, issue, item, excerpt)
+        if drop is not None:
+            editing.drop(session, issue, drop)
+        if unpin:
+            editing.unpin(session, issue)
+        if pin is not None:
+            editing.pin(session, issue, pin)
+        if order is not None:
+            editing.reorder(session, issue, _numbers(order))
+        if add is not None:
+            editing.add(session, issue, add)
+        words = intro_file.read_text(encoding="utf-8") if intro_file else intro
+        editing.reword(issue, subject=subject, preheader=preheader, intro=words)
+        session.add(issue)
+    show(ctx, month, as_json=False)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--order takes numbers with commas, as in 3,1,2, not {text!r}") from None
+
+
+@app.command()
+def preview(
+    ctx: typer.Context,
+    month: str = MONTH,
+    out: Path = typer.Option(Path("preview"), help="The folder to write to."),
+) -> None:
+    """Write message.html, message.txt, message.eml and index.html, both parts side by side."""
+    house = opened(ctx)
+    with reading(house.engine) as session:
+        rendered, _page = house.press.render(session, issue_of(session, house.month(month)))
+    index = write_preview(house.press.sample(rendered, clock()), out)
+    say(f"open {index}")
+
+
+@app.command()
+def check(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+    """Look for what would hurt in an inbox; exit 4 on errors."""
+    house = opened(ctx)
+    with reading(house.engine) as session:
+        findings = house.press.findings(session, issue_of(session, house.month(month)), clock())
+    errors = [one for one in findings if one.severity is Severity.ERROR]
+    warnings = [one for one in findings if one.severity is Severity.WARNING]
+    if as_json:
+        say_json({"errors": list(map(_found, errors)), "warnings": list(map(_found, warnings))})
+    else:
+        for one in findings:
+            say(f"{one.severity}: {one.place}: {one.message} {one.mend}")
+        say(f"{month}: {len(errors)} errors, {len(warnings)} warnings")
+    if errors:
+        raise FaultFound(f"{month} has {len(errors)} errors: it cannot be approved")
+
+
+def _found(finding: Finding) -> dict[str, str]:
+    return {
+        "point": finding.point,
+        "place": finding.place,
+        "message": finding.message,
+        "mend": finding.mend,
+    }
+
+
+@app.command()
+def approve(
+    ctx: typer.Context,
+    month: str = MONTH,
+    by: str | None = typer.Option(None, "--by", help="Who approves; else the user logged in."),
+) -> None:
+    """Freeze the content: these bytes are what is sent."""
+    house = opened(ctx)
+    with writing(house.engine) as session:
+        issue = issue_of(session, house.month(month))
+        fingerprint = house.press.approve(session, issue, by or editor(), clock())
+        would = audience_size(session)
+    say(f"{month} is approved: {fingerprint}")
+    say(f"{would} would get it now; `digest dispatch {month}` sends it at once")
+
+
+def _change(ctx: typer.Context, month: str, change: Callable[[Session, Issue, datetime], None]) -> None:
+    house = opened(ctx)
+    with writing(house.engine) as session:
+        issue = issue_of(session, house.month(month))
+        change(session, issue, clock())
+        say(f"{month} is {issue.status}")
+
+
+@app.command(name="withdraw")
+def withdraw_(ctx: typer.Context, month: str = MONTH) -> None:
+    """Make an approved issue a draft again, while nothing is sent."""
+    _change(ctx, month, lambda session, issue, _now: withdraw(session, issue))
+
+
+REASON = typer.Option("by hand", help="Why, for whoever looks later.")
+
+
+@app.command(name="pause")
+def pause_(ctx: typer.Context, month: str = MONTH, reason: str = REASON) -> None:
+    """Stop sending; a running dispatch stops within seconds."""
+    _change(ctx, month, lambda session, issue, _now: pause(session, issue, reason))
+
+
+@app.command(name="resume")
+def resume_(ctx: typer.Context, month: str = MONTH) -> None:
+    """Let a paused issue go on."""
+    _change(ctx, month, lambda session, issue, _now: resume(session, issue))
+
+
+@app.command(name="cancel")
+def cancel_(
+    ctx: typer.Context,
+    month: str = MONTH,
+    reason: str = REASON,
+    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+) -> None:
+    """Never send it to whoever has not got it."""
+    if not yes:
+        typer.confirm(f"{month} will never go to whoever has not got it. Cancel it?", abort=True)
+    _change(ctx, month, lambda session, issue, _now: cancel(session, issue, reason))

@@ -1,0 +1,262 @@
+"""Sending and what it left behind: dispatch, run, audit, resolve, trace, and the test copy."""
+
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from digest.audit import Decision, Tally, resolve, tally
+from digest.cli.opened import JSON, Opened, opened, say, say_json, warn
+from digest.compose import issue_of
+from digest.database import reading, writing
+from digest.dispatch import Outcome
+from digest.dispatch import Progress as Sent
+from digest.errors import DigestError, FaultFound, Stopped
+from digest.models import Delivered
+from digest.month import Month
+from digest.sending import send, send_trial
+from digest.spool import spool_of
+from digest.tick import tick
+from digest.trace import trace
+from digest.wiring import clock, fetcher_of, house_of, manner_of, relay_of
+from subscribers.address import parse
+from subscribers.lifecycle import find
+
+MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
+#: plain lines, where there is no terminal to draw a bar on, come this often
+PLAIN_EVERY = timedelta(seconds=10)
+
+
+def test(
+    ctx: typer.Context,
+    month: str = MONTH,
+    to: list[str] = typer.Option(help="Who gets the copy; may be given more than once.", metavar="ADDRESS"),
+) -> None:
+    """Send one marked copy, whose links unsubscribe nobody."""
+    house = opened(ctx)
+    with reading(house.engine) as session:
+        send_trial(
+            session,
+            house.month(month),
+            [parse(one).address for one in to],
+            press=house.press,
+            relay=relay_of(house.settings),
+            now=clock(),
+        )
+    say(f"a test copy of {month} is on its way to {', '.join(to)}")
+
+
+def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+    """Send what is approved and not yet accepted; safe to run twice, at once, after a crash."""
+    house = opened(ctx)
+    with _interruptible() as stop, _bar(as_json) as report:
+        outcome = _send(house, house.month(month), report, stop)
+    if as_json:
+        say_json(outcome.tally.as_json())
+    else:
+        say(_line(month, outcome))
+    if outcome.stopped:
+        raise Stopped(f"{month} stopped: {outcome.stopped}; `digest dispatch {month}` goes on")
+
+
+def _send(house: Opened, month: Month, report: Callable[[Sent], None], stop: threading.Event) -> Outcome:
+    return send(
+        house.engine,
+        month,
+        press=house.press,
+        relay=relay_of(house.settings),
+        manner=manner_of(house.settings),
+        spool=spool_of(house.engine),
+        now=clock,
+        jitter=random.SystemRandom().random,
+        report=report,
+        stop=stop,
+    )
+
+
+def _line(month: str, outcome: Outcome) -> str:
+    if outcome.is_running_elsewhere:
+        return f"{month} is being sent by another run: nothing to do here"
+    told = [f"{month}: {_counts(outcome.tally)}"]
+    if outcome.is_finished:
+        told.append("it is sent")
+    elif outcome.next_due_at is not None:
+        told.append(f"the next letter is due {outcome.next_due_at:%Y-%m-%d %H:%M} UTC")
+    if outcome.tally.held:
+        told.append(f"{outcome.tally.held} wait for you: `digest resolve {month} --resend` or `--accepted`")
+    return "; ".join(told)
+
+
+def _counts(counted: Tally) -> str:
+    shown = {
+        "accepted": counted.accepted,
+        "rejected": counted.rejected,
+        "deferred": counted.deferred,
+        "in doubt": counted.in_doubt,
+        "held": counted.held,
+        "queued": counted.queued,
+        "skipped": sum(counted.skipped.values()),
+    }
+    parts = [f"{number} {what}" for what, number in shown.items() if number or what == "accepted"]
+    return f"{', '.join(parts)} of {counted.frozen}"
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end the run in order: what is on the wire is finished."""
+    stop = threading.Event()
+
+    def end(_number: int, _frame: object) -> None:
+        warn("finishing the letters on the wire; the rest stays queued for the next run")
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Callable[[Sent], None]]:
+    """A live bar on a terminal, a line now and then elsewhere, nothing where *quiet*."""
+    if quiet:
+        yield lambda _sent: None
+    elif sys.stderr.isatty():
+        columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("{task.fields[rest]}"), console=Console(stderr=True)) as progress:
+            task = progress.add_task("", total=None, rest="")
+            yield lambda sent: progress.update(
+                task, total=sent.before.left, completed=_done(sent), rest=_rest(sent)
+            )
+    else:
+        yield _plain_lines()
+
+
+def _plain_lines() -> Callable[[Sent], None]:
+    last = [clock()]
+
+    def tell(sent: Sent) -> None:
+        if clock() - last[0] >= PLAIN_EVERY:
+            last[0] = clock()
+            warn(f"{_done(sent)} of {sent.before.left} done{_rest(sent)}")
+
+    return tell
+
+
+def _done(sent: Sent) -> int:
+    return sum(number for state, number in sent.counts.items() if state is not Delivered.QUEUED)
+
+
+def _rest(sent: Sent) -> str:
+    apart = {
+        state: number for state, number in sent.counts.items() if state is not Delivered.ACCEPTED and number
+    }
+    return "".join(f", {number} {state.value.replace('_', ' ')}" for state, number in apart.items())
+
+
+def run(ctx: typer.Context) -> None:
+    """Do what is due: fetch, build, tell the editors, send, try again. For cron, every five minutes."""
+    house = opened(ctx)
+
+    def send_month(month: Month) -> str:
+        with _interruptible() as stop:
+            outcome = _send(house, month, lambda _sent: None, stop)
+        if outcome.stopped:
+            raise Stopped(outcome.stopped)
+        return _line(str(month), outcome) if outcome.is_finished else ""
+
+    ticked = tick(house_of(house.settings, house.engine, send_month), clock())
+    if sys.stdout.isatty():
+        for line in ticked.done or ["nothing is due"]:
+            say(line)
+    if house.settings.heartbeat_url and not ticked.wrong:
+        problem = fetcher_of(house.settings).ping(house.settings.heartbeat_url)
+        if problem:
+            warn(f"the heartbeat was not heard: {problem}")
+    for error in ticked.wrong:
+        warn(str(error))
+    if ticked.wrong:
+        raise typer.Exit(max(error.exit_code for error in ticked.wrong))
+
+
+def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+    """Say of every letter of the month where it stands; exit 4 if it does not add up."""
+    house = opened(ctx)
+    with reading(house.engine) as session:
+        issue = issue_of(session, house.month(month))
+        assert issue.id is not None
+        counted = tally(session, issue.id)
+    if as_json:
+        say_json(counted.as_json())
+    else:
+        say(f"{month}: {_counts(counted)}")
+        for reason, number in counted.skipped.items():
+            say(f"  skipped, {reason}: {number}")
+        say("it adds up" if counted.balanced else "it does NOT add up")
+    if not counted.balanced:
+        raise FaultFound(f"{month} does not add up: keep the store as it is and look at its deliveries")
+
+
+def resolve_(
+    ctx: typer.Context,
+    month: str = MONTH,
+    addresses: list[str] = typer.Argument(
+        None, help="Only these; else all that wait.", metavar="[ADDRESS]..."
+    ),
+    resend: bool = typer.Option(False, "--resend", help="Send them again."),
+    accepted: bool = typer.Option(False, "--accepted", help="Count them as accepted."),
+) -> None:
+    """Decide about letters in doubt or held."""
+    if resend == accepted:
+        raise typer.BadParameter("say either --resend or --accepted")
+    house = opened(ctx)
+    with writing(house.engine) as session:
+        issue = issue_of(session, house.month(month))
+        assert issue.id is not None
+        ids = []
+        for one in addresses or []:
+            known = find(session, parse(one).key)
+            if known is None or known.id is None:
+                raise DigestError(f"{one} is not a subscriber")
+            ids.append(known.id)
+        decision = Decision.RESEND if resend else Decision.ACCEPTED
+        decided = resolve(session, issue.id, decision, clock(), ids if addresses else None)
+    say(
+        f"{decided} letters decided"
+        + (f"; `digest dispatch {month}` sends them" if decided and resend else "")
+    )
+
+
+def trace_(
+    ctx: typer.Context,
+    address: str = typer.Argument(help="Whom to look for.", metavar="ADDRESS"),
+    as_json: bool = JSON,
+) -> None:
+    """Tell everything that ever happened to an address."""
+    house = opened(ctx)
+    with reading(house.engine) as session:
+        story = trace(session, parse(address), house.suppression_secret)
+    if as_json:
+        say_json(story.to_json())
+        return
+    for line in story.lines():
+        say(line)
+
+
+def register(app: typer.Typer, issue_app: typer.Typer) -> None:
+    """The commands stand in their trees."""
+    issue_app.command(name="test")(test)
+    app.command(name="dispatch")(dispatch)
+    app.command(name="run")(run)
+    app.command(name="audit")(audit)
+    app.command(name="resolve")(resolve_)
+    app.command(name="trace")(trace_)

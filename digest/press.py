@@ -1,0 +1,124 @@
+"""The press: everything between an issue in the store and a letter in hand, with one publication's looks.
+
+It is made once by a composition root and handed down; it holds no session and keeps no state.
+"""
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlmodel import Session
+
+from digest.approve import approve, drift
+from digest.compose import items_of
+from digest.contents import next_number, page_of
+from digest.errors import DigestError
+from digest.lint.check import check
+from digest.lint.finding import Finding, Severity, proposed_title
+from digest.models import Issue
+from digest.page import Page, Publication
+from digest.personalise import Letter, Stencil, stencil
+from digest.render import fitted
+from digest.rendered import Rendered
+from digest.theme import Theme
+from subscribers.audience import Recipient
+from subscribers.tokens import NOBODY, Keyring
+
+#: two readers who do not exist: checks and previews are made for them, and their links move nobody
+SAMPLES = (
+    Recipient(subscriber_id=NOBODY, address="reader@example.org", name="", token_version=0),
+    Recipient(subscriber_id=NOBODY, address="a.second.reader@example.com", name="", token_version=1),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Press:
+    """How one publication's issues become letters."""
+
+    publication: Publication
+    theme: Theme
+    templates_dir: Path | None
+    excerpt_length: int
+    max_posts: int
+    first_number: int
+    keyring: Keyring
+    #: makes the nonces of the holes; secret, or a post could guess one
+    secret: bytes
+    bounce_domain: str | None
+
+    def page(self, session: Session, issue: Issue, number: int | None = None) -> Page:
+        """What the templates of *issue* see; a draft has the number it would get if approved now."""
+        return page_of(
+            session,
+            issue,
+            self.publication,
+            number=number or issue.number or next_number(session, self.first_number),
+            excerpt_length=self.excerpt_length,
+            max_posts=self.max_posts,
+        )
+
+    def render(self, session: Session, issue: Issue) -> tuple[Rendered, Page]:
+        """*issue* as it would be frozen now, and the page as it fits into a letter."""
+        return self._rendered(self.page(session, issue), self.nonce(issue))
+
+    def _rendered(self, page: Page, nonce: str) -> tuple[Rendered, Page]:
+        return fitted(page, theme=self.theme, templates_dir=self.templates_dir, nonce=nonce)
+
+    def nonce(self, issue: Issue) -> str:
+        """16 hex digits that only the holder of the keys can know, the same for the same month."""
+        return hmac.digest(self.secret, b"nonce\0" + issue.month.encode(), "sha256").hex()[:16]
+
+    def stencil(self, rendered: Rendered) -> Stencil:
+        """*rendered*, cut and encoded once, ready for any number of recipients."""
+        return stencil(rendered, self.keyring, self.bounce_domain)
+
+    def sample(self, rendered: Rendered, now: datetime) -> Letter:
+        """The letter as a reader would get it; its links are genuine and move nobody."""
+        return self.stencil(rendered).letter(SAMPLES[0], now)
+
+    def findings(self, session: Session, issue: Issue, now: datetime) -> list[Finding]:
+        """What would hurt in an inbox if *issue* went out as it is now; errors first."""
+        rendered, page = self.render(session, issue)
+        return self._findings(session, issue, rendered, page, now)
+
+    def _findings(
+        self, session: Session, issue: Issue, rendered: Rendered, page: Page, now: datetime
+    ) -> list[Finding]:
+        cut = self.stencil(rendered)
+        one, other = (cut.letter(recipient, now).content for recipient in SAMPLES)
+        return check(one, other=other, page=page) + proposed(session, issue)
+
+    def approve(self, session: Session, issue: Issue, by: str, now: datetime) -> str:
+        """*issue* is frozen as it is now; its fingerprint. DigestError while the lint has errors."""
+        rendered, page = self.render(session, issue)
+        errors = [
+            finding
+            for finding in self._findings(session, issue, rendered, page, now)
+            if finding.severity is Severity.ERROR
+        ]
+        if errors:
+            first = errors[0]
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            raise DigestError(
+                f"{issue.month} has errors{more}: {first.place}: {first.message} {first.mend}"
+                f" `digest issue check {issue.month}` shows all"
+            )
+        return approve(session, issue, rendered, by, now)
+
+    def drift(self, session: Session, issue: Issue) -> list[str]:
+        """The parts of the letter that have changed since *issue* was approved."""
+
+        def fresh(nonce: str, number: int) -> Rendered:
+            return self._rendered(self.page(session, issue, number), nonce)[0]
+
+        return drift(session, issue, fresh)
+
+
+def proposed(session: Session, issue: Issue) -> list[Finding]:
+    """A warning for each item whose title nobody wrote."""
+    return [
+        proposed_title(post.title)
+        for item, post in items_of(session, issue)
+        if post.title_proposed and not item.title
+    ]

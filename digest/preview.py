@@ -1,0 +1,71 @@
+"""The preview: a letter as files, and one page that shows both parts side by side."""
+
+from collections.abc import Mapping
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from html import escape
+from pathlib import Path
+
+from digest.personalise import Letter
+
+_INDEX = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{subject}</title><style>
+:root{{color-scheme:light dark}}
+body{{margin:0;font:15px/22px -apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;
+background:#e9e6df;color:#1d1b18}}
+header{{padding:16px 24px;border-bottom:1px solid #cfc9bc}}
+header p{{margin:0;color:#5a544b}} header strong{{display:block}}
+main{{display:flex;flex-wrap:wrap;gap:24px;padding:24px;align-items:flex-start}}
+figure{{margin:0;flex:1 1 {width}px;max-width:{width}px}} figure.phone{{flex:0 0 360px}}
+figcaption{{padding-bottom:8px}}
+iframe{{width:100%;height:80vh;border:1px solid #cfc9bc;background:#fbfaf7}}
+pre{{margin:0;padding:16px;height:80vh;overflow:auto;box-sizing:border-box;white-space:pre-wrap;
+font:14px/21px ui-monospace,Menlo,Consolas,monospace;background:#fbfaf7;border:1px solid #cfc9bc}}
+@media(prefers-color-scheme:dark){{body{{background:#100f0e;color:#ece8e1}}
+header,iframe,pre{{border-color:#3a3732}} header p{{color:#a8a196}} pre{{background:#191816}}}}
+</style></head><body>
+<header><strong>{subject}</strong><p>{sender}</p></header>
+<main>
+<figure><figcaption>The letter</figcaption>
+<iframe sandbox title="the letter" srcdoc="{html}"></iframe></figure>
+<figure class="phone"><figcaption>On a phone</figcaption>
+<iframe sandbox title="the letter on a phone" srcdoc="{html}"></iframe></figure>
+<figure><figcaption>The text part</figcaption><pre>{text}</pre></figure>
+</main></body></html>
+"""
+
+
+def write_preview(letter: Letter, out: Path, pictures: Mapping[str, str] | None = None) -> Path:
+    """message.eml, .html, .txt and index.html are in *out*; returns the index.
+
+    *pictures* names addresses that the index alone shows from elsewhere: {address: path}. The
+    iframes are sandboxed: what posts brought in can run nothing here.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    message = message_from_bytes(letter.content, policy=default)
+    html, text = _part(message, "html"), _part(message, "plain")
+    (out / "message.eml").write_bytes(letter.content)
+    (out / "message.html").write_text(html, encoding="utf-8", newline="\n")
+    (out / "message.txt").write_text(text, encoding="utf-8", newline="\n")
+    shown = html
+    for address, path in (pictures or {}).items():
+        shown = shown.replace(address, path)
+    index = out / "index.html"
+    filled = _INDEX.format(
+        subject=escape(str(message["Subject"])),
+        sender=escape(str(message["From"])),
+        html=escape(shown),
+        text=escape(text),
+        width=640,
+    )
+    index.write_text(filled, encoding="utf-8")
+    return index
+
+
+def _part(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    assert part is not None
+    content: str = part.get_content()
+    return content.replace("\r\n", "\n")

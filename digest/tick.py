@@ -1,0 +1,193 @@
+"""`digest run`: the whole monthly cycle, one step at a time, safe every five minutes on several hosts.
+
+Each tick fetches what is due, keeps last month's draft up to date, tells the editors once of whatever
+waits for them, approves or skips what the settings say, dispatches what is due, sends the notices and
+calls the heartbeat. A tick that has nothing to do does nothing. Every decision is `due.step`'s; what
+follows from it is here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from digest.compose import OPEN, compose, find_issue, items_of, skip
+from digest.database import reading, writing
+from digest.due import Schedule, Step, due_at, step
+from digest.errors import DigestError, Stopped
+from digest.explain import incomplete
+from digest.models import Issue, Status
+from digest.month import Month
+from digest.outbox import tell
+from digest.press import Press, proposed
+
+#: an issue that may still go out
+UNFINISHED = (Status.DRAFT, Status.APPROVED, Status.SENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What the tick works with; everything that reaches outside comes in as a function."""
+
+    engine: Engine
+    press: Press
+    schedule: Schedule
+    min_posts: int
+    #: fetches what is due; one line for each source that failed
+    fetch: Callable[[datetime], list[str]]
+    #: freezes the audience where that is still to do, and sends; raises Stopped, or what a person can mend
+    dispatch: Callable[[Month], str]
+    #: hands the waiting notices to the relay; how many
+    notify: Callable[[datetime], int]
+
+
+@dataclass(slots=True)
+class Ticked:
+    """What one tick did, in lines, and what went wrong for the first time."""
+
+    done: list[str] = field(default_factory=list)
+    #: what the editors have just been told of, or could not be told
+    wrong: list[DigestError] = field(default_factory=list)
+
+
+def tick(house: House, now: datetime) -> Ticked:
+    """Everything that is due at *now* is done; running it again at once does nothing."""
+    ticked = Ticked()
+    _fetch(house, now, ticked)
+    _build(house, Month.of(now, house.press.publication.zone).previous, now, ticked)
+    with reading(house.engine) as session:
+        months = [issue.month for issue in _unfinished(session)]
+    for text in months:
+        _advance(house, Month.parse(text, house.press.publication.zone), now, ticked)
+    try:
+        house.notify(now)
+    except DigestError as error:
+        # The notices wait in the store; the exit code is all there is to say that they do.
+        ticked.wrong.append(error)
+    return ticked
+
+
+def _unfinished(session: Session) -> list[Issue]:
+    statement = select(Issue).where(col(Issue.status).in_(UNFINISHED)).order_by(col(Issue.month))
+    return list(session.exec(statement))
+
+
+def _fetch(house: House, now: datetime, ticked: Ticked) -> None:
+    for line in house.fetch(now):
+        _tell(house, f"source:{line}:{now:%Y-%m}", "A source cannot be read", line, now, ticked)
+
+
+def _build(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
+    """Last month's draft holds all its posts; whoever edits is told when there is one, or none."""
+    with writing(house.engine) as session:
+        issue = find_issue(session, month)
+        if issue is not None and issue.status not in OPEN:
+            return
+        before = issue.status if issue else None
+        composed = compose(session, month, now, house.min_posts)
+        issue = composed.issue
+        if issue.status is Status.SKIPPED:
+            if tell(session, f"skipped:{month}", *_skipped(issue), now):
+                ticked.done.append(f"{month} is skipped: {issue.reason}")
+        elif before is not Status.DRAFT:
+            tell(session, f"draft:{month}", *_draft(session, issue, month, house, now), now)
+            ticked.done.append(f"{month} is a draft of {composed.taken} posts")
+
+
+def _skipped(issue: Issue) -> tuple[str, str]:
+    subject = f"{issue.month} is skipped"
+    return subject, f"{issue.month} is not sent: {issue.reason}. Its posts are offered to the next issue.\n"
+
+
+def _draft(session: Session, issue: Issue, month: Month, house: House, now: datetime) -> tuple[str, str]:
+    """Subject and body of the mail that says a draft waits."""
+    due = due_at(month, house.schedule).astimezone(month.zone)
+    titles = [
+        f"{number}. {item.title or post.title}"
+        for number, (item, post) in enumerate(items_of(session, issue), 1)
+    ]
+    lines = [
+        f"The issue of {month} is a draft of {len(titles)} posts.",
+        f"It falls due {due:%Y-%m-%d %H:%M} {month.zone.key}.",
+        "",
+        *titles,
+        "",
+        *(f"{finding.place}: {finding.message} {finding.mend}" for finding in proposed(session, issue)),
+        *incomplete(session, month, now),
+        f"Look:    digest issue preview {month} --out preview",
+        f"Approve: digest issue approve {month}",
+    ]
+    return f"The draft of {month} waits for approval", "\n".join(lines) + "\n"
+
+
+def _advance(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
+    with reading(house.engine) as session:
+        issue = find_issue(session, month)
+        what = step(issue, month, house.schedule, now) if issue else Step.WAIT
+    if what is Step.APPROVE:
+        what = _approve(house, month, now, ticked)
+    if what is Step.SKIP:
+        _skip_unapproved(house, month, now, ticked)
+    elif what is Step.OVERDUE:
+        body = f"Nobody approved the issue of {month} in time. It waits: digest issue approve {month}\n"
+        _tell(house, f"overdue:{month}", f"{month} is overdue", body, now, ticked)
+    elif what is Step.TOO_LATE:
+        due = f"{due_at(month, house.schedule):%Y-%m-%d %H:%M} UTC"
+        body = (
+            f"The issue of {month} fell due {due}, longer ago than DIGEST_MAX_LATENESS_HOURS."
+            f" It is not sent by itself. To send it: digest issue approve {month}, digest dispatch {month}\n"
+        )
+        _tell(house, f"late:{month}", f"{month} is too late to be sent by itself", body, now, ticked)
+    elif what is Step.DISPATCH:
+        _dispatch(house, month, now, ticked)
+
+
+def _approve(house: House, month: Month, now: datetime, ticked: Ticked) -> Step:
+    """Approves by itself where nothing stands against it; what is to be done next."""
+    with writing(house.engine) as session:
+        issue = find_issue(session, month)
+        assert issue is not None
+        doubts = proposed(session, issue) if house.schedule.automatic else []
+        try:
+            if doubts:
+                raise DigestError(f"{doubts[0].place}: {doubts[0].message} {doubts[0].mend}")
+            house.press.approve(session, issue, "automatic", now)
+        except DigestError as error:
+            why = f"{error}\nWhen it is mended: digest issue approve {month}\n"
+            if tell(session, f"unapproved:{month}", f"{month} could not approve itself", why, now):
+                ticked.wrong.append(error)
+            return Step.WAIT
+    ticked.done.append(f"{month} approved itself")
+    return Step.DISPATCH
+
+
+def _skip_unapproved(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
+    with writing(house.engine) as session:
+        issue = find_issue(session, month)
+        assert issue is not None
+        skip(session, issue, "nobody approved it before the deadline")
+        tell(session, f"skipped:{month}", *_skipped(issue), now)
+        ticked.done.append(f"{month} is skipped: {issue.reason}")
+
+
+def _dispatch(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
+    try:
+        line = house.dispatch(month)
+    except DigestError as error:
+        subject = f"{month} stopped while sending" if isinstance(error, Stopped) else f"{month} is not sent"
+        body = f"{error}\nNobody is lost: the next run goes on where this one stopped.\n"
+        with writing(house.engine) as session:
+            new = tell(session, f"stopped:{month}:{error}:{now:%Y-%m-%d}", subject, body, now)
+        if new:
+            ticked.wrong.append(error)
+    else:
+        if line:
+            ticked.done.append(line)
+
+
+def _tell(house: House, event: str, subject: str, body: str, now: datetime, ticked: Ticked) -> None:
+    with writing(house.engine) as session:
+        if tell(session, event, subject, body, now):
+            ticked.wrong.append(DigestError(body.strip().splitlines()[0]))

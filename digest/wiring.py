@@ -1,0 +1,132 @@
+"""Settings -> the things below, each given only the values it needs; shared by the composition roots."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from digest.courier import Manner
+from digest.due import Schedule
+from digest.errors import UsageError
+from digest.fetching import fetch_sources
+from digest.month import Month
+from digest.outbox import send_notices
+from digest.press import Press
+from digest.relay import Relay, Security
+from digest.settings import Settings
+from digest.smtp import deliver
+from digest.sources.fetch import Fetcher
+from digest.spool import spool_of
+from digest.theme import load_theme
+from digest.tick import House
+from digest.web.app import create_app
+from subscribers.tokens import Keyring
+
+
+def clock() -> datetime:
+    """The instant it is: the only clock; everything below is told the time."""
+    return datetime.now(UTC)
+
+
+def press_of(settings: Settings) -> Press:
+    """The publication's press."""
+    return Press(
+        publication=settings.publication,
+        theme=load_theme(settings.theme),
+        templates_dir=settings.templates_dir,
+        excerpt_length=settings.excerpt_length,
+        max_posts=settings.max_posts,
+        first_number=settings.first_number,
+        keyring=Keyring(settings.keys),
+        secret=settings.keys[0],
+        bounce_domain=settings.bounce_domain,
+    )
+
+
+def fetcher_of(settings: Settings) -> Fetcher:
+    """The publication's way to the web; sites see its address and whom to ask."""
+    return Fetcher(allow=settings.fetch_allow, contact=settings.publication_url)
+
+
+def relay_of(settings: Settings) -> Relay:
+    """Where its letters are handed over."""
+    password = settings.smtp_password
+    return Relay(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=Security(settings.smtp_security),
+        insecure=settings.smtp_insecure,
+        username=settings.smtp_username,
+        password=password.get_secret_value() if password else None,
+        letters_per_connection=settings.smtp_letters_per_connection,
+    )
+
+
+def manner_of(settings: Settings) -> Manner:
+    """How its runs go about it."""
+    return Manner(
+        connections=settings.smtp_connections,
+        resend=settings.in_doubt == "resend",
+    )
+
+
+def schedule_of(settings: Settings) -> Schedule:
+    """When its issues fall due."""
+    return Schedule(
+        send_day=settings.send_day,
+        send_time=settings.send_time,
+        approval_deadline=timedelta(hours=settings.approval_deadline_hours),
+        at_deadline=settings.at_deadline,
+        automatic=settings.approval == "automatic",
+        max_lateness=timedelta(hours=settings.max_lateness_hours),
+    )
+
+
+def suppression_secret_of(settings: Settings) -> bytes:
+    """The key of "never again"; UsageError where it is not set."""
+    key = settings.suppression_key
+    if key is None:
+        raise UsageError(
+            "DIGEST_SUPPRESSION_KEY: is missing, and without it nobody can be kept off the list for good:"
+            " `openssl rand -hex 32` makes one; keep it for ever"
+        )
+    return key.get_secret_value().encode()
+
+
+def pages_of(settings: Settings, engine: Engine) -> FastAPI:
+    """Its public pages, on the store of *engine*."""
+    return create_app(
+        engine=engine,
+        keyring=Keyring(settings.keys),
+        publication=settings.publication,
+        theme=load_theme(settings.theme),
+        templates_dir=settings.templates_dir,
+        spool=spool_of(engine),
+        now=clock,
+    )
+
+
+def house_of(settings: Settings, engine: Engine, dispatch: Callable[[Month], str]) -> House:
+    """What the tick works with; *dispatch* sends a month and says in a line what came of it."""
+    press, relay, fetcher = press_of(settings), relay_of(settings), fetcher_of(settings)
+
+    def fetch(now: datetime) -> list[str]:
+        asked = fetch_sources(engine, fetcher, settings.sources, settings.zone, now, only_due=True)
+        return [one.line for one in asked if one.failed]
+
+    def notify(now: datetime) -> int:
+        def hand(sender: str, recipients: object, mail: bytes) -> None:
+            deliver(relay, sender, settings.editors, mail)
+
+        return send_notices(engine, press.publication, settings.editors, hand, now)
+
+    return House(
+        engine=engine,
+        press=press,
+        schedule=schedule_of(settings),
+        min_posts=settings.min_posts,
+        fetch=fetch,
+        dispatch=dispatch,
+        notify=notify,
+    )
