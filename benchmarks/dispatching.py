@@ -16,12 +16,12 @@ from benchmarks.sink import END, HOST, sink
 from benchmarks.stores import AT, add_issue, add_people, stores
 from benchmarks.tables import Table
 from benchmarks.turns import Contender, rates
-from digest.courier import Manner
 from digest.database import writing
-from digest.dispatch import dispatch
-from digest.ledger import freeze
-from digest.personalise import Letter, Stencil
-from digest.relay import Relay, Security
+from digest.letter.personalise import Letter, Stencil
+from digest.sending.courier import Manner
+from digest.sending.dispatch import dispatch
+from digest.sending.ledger import freeze
+from digest.sending.relay import Relay, Security
 from subscribers.audience import audience
 
 LETTERS = 1_000

@@ -10,8 +10,8 @@ from benchmarks.stores import AT, add_issue, add_people, stores
 from benchmarks.tables import Table
 from benchmarks.turns import Contender, rates
 from digest.database import writing
-from digest.ledger import freeze
 from digest.models import Delivered, Delivery
+from digest.sending.ledger import freeze
 from subscribers.audience import audience
 
 PEOPLE = 100_000

@@ -20,8 +20,8 @@ from typing import NamedTuple
 from jinja2 import Environment, Template
 from premailer import Premailer
 
-from digest.personalise import Stencil, stencil
-from digest.rendered import Hole, Rendered, sentinel
+from digest.letter.personalise import Stencil, stencil
+from digest.letter.rendered import Hole, Rendered, sentinel
 from subscribers.audience import Recipient
 from subscribers.tokens import Keyring, Purpose
 

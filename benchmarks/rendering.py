@@ -13,15 +13,15 @@ from unittest.mock import patch
 import css_inline
 from premailer import Premailer
 
-import digest.render
+import digest.letter.render
 from benchmarks.samples import NONCE, page
 from benchmarks.tables import Table
 from benchmarks.turns import milliseconds
-from digest.inline import inlined
-from digest.page import Page
-from digest.render import fitted, render
-from digest.rendered import LINKS, sentinel
-from digest.theme import Theme
+from digest.letter.inline import inlined
+from digest.letter.page import Page
+from digest.letter.render import fitted, render
+from digest.letter.rendered import LINKS, sentinel
+from digest.letter.theme import Theme
 
 SIZES = (10, 30, 100)  # posts
 BAR_POSTS = 30
@@ -80,7 +80,7 @@ def source_of(issue: Page) -> str:
         seen.append(html)
         return inlined(html, links=links, texts=texts)
 
-    with patch.object(digest.render, "inlined", keep):
+    with patch.object(digest.letter.render, "inlined", keep):
         render(issue, theme=Theme(), templates_dir=None, nonce=NONCE)
     return seen[0]
 

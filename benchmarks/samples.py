@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from digest.letter.page import Card, Page, Publication
 from digest.month import Month
-from digest.page import Card, Page, Publication
 
 NONCE = "0123456789abcdef"
 ZONE = ZoneInfo("Europe/Lisbon")

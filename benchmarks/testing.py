@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 #: what hypothesis says of a test in the report
 _STATISTICS = "hypothesis-statistics-"
 PARTING = 30  # seconds a run that is told to end may take to clear up
+#: lines of one failure that are kept: the assertion and the input that it fails for
+LINES = 20
 
 
 @dataclass(slots=True)
@@ -31,7 +33,7 @@ class Ran:
     examples: dict[str, int] = field(default_factory=dict)
     #: properties that ended early because there are no more inputs
     exhausted: set[str] = field(default_factory=set)
-    #: what tests printed, line by line
+    #: what tests printed and how they failed, line by line
     said: list[str] = field(default_factory=list)
     #: what kept the run itself from ending well; "" where nothing did
     broken: str = ""
@@ -92,8 +94,12 @@ def read(report: str) -> Ran:
 
 
 def _read_case(case: ElementTree.Element, ran: Ran) -> None:
-    if case.find("failure") is not None or case.find("error") is not None:
+    failure = case.find("failure")
+    if failure is None:
+        failure = case.find("error")
+    if failure is not None:
         ran.failed.append(case.get("name", ""))
+        ran.said += re.findall(r"^E +(.*)$", failure.text or "", re.MULTILINE)[:LINES]
     elif (skipped := case.find("skipped")) is not None:
         reason = skipped.get("message", "")
         if reason not in ran.skipped:

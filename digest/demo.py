@@ -17,21 +17,21 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from sqlalchemy import Engine
 
 from digest.collect import FILE, collect, note_document, source_at
-from digest.compose import compose, issue_of, items_of
 from digest.database import open_engine, reading, writing
-from digest.dispatch import Outcome
-from digest.edit import pin, reword
 from digest.errors import DigestError
 from digest.initial import write_env
+from digest.issue.compose import compose, issue_of, items_of
+from digest.issue.edit import pin, reword
+from digest.letter.preview import write_preview
 from digest.lint.finding import Severity
 from digest.migrating import upgrade
 from digest.month import Month
-from digest.preview import write_preview
 from digest.samples_site import PICTURES, ROOT, SAMPLES, add_samples
-from digest.sending import send
+from digest.sending.dispatch import Outcome
+from digest.sending.send import send
+from digest.sending.spool import spool_of
 from digest.settings import Settings, load
 from digest.sources.reading import read_file
-from digest.spool import spool_of
 from digest.web.serving import serve
 from digest.wiring import clock, manner_of, pages_of, press_of, relay_of, suppression_secret_of
 from subscribers.exchange import Terms, apply, dry_run

@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
+from digest.letter.page import Publication
 from digest.models import Notice
-from digest.page import Publication
 
 #: hands one finished mail to the relay; raises what the wire raises
 Hand = Callable[[str, Sequence[str], bytes], None]

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from digest.approve import approve, drift
-from digest.compose import items_of
-from digest.contents import next_number, page_of
 from digest.errors import DigestError
+from digest.issue.approve import approve, drift
+from digest.issue.compose import items_of
+from digest.issue.contents import next_number, page_of
+from digest.letter.page import Page, Publication
+from digest.letter.personalise import Letter, Stencil, stencil
+from digest.letter.render import fitted
+from digest.letter.rendered import Rendered
+from digest.letter.theme import Theme
 from digest.lint.check import check
 from digest.lint.finding import Finding, Severity, proposed_title
 from digest.models import Issue
-from digest.page import Page, Publication
-from digest.personalise import Letter, Stencil, stencil
-from digest.render import fitted
-from digest.rendered import Rendered
-from digest.theme import Theme
 from subscribers.audience import Recipient
 from subscribers.tokens import NOBODY, Keyring
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from digest.clean import direction
+from digest.prose.clean import direction
 from digest.sources.found import Found
 from digest.sources.reading import read_file
 

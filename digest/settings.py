@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from digest.errors import UsageError
-from digest.page import Publication
+from digest.letter.page import Publication
 
 PREFIX = "DIGEST_"
 #: what SHA-256 can use up; shorter keys can be guessed

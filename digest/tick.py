@@ -13,11 +13,11 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from digest.compose import OPEN, compose, find_issue, items_of, skip
 from digest.database import reading, writing
-from digest.due import Schedule, Step, due_at, step
 from digest.errors import DigestError, Stopped
-from digest.explain import incomplete
+from digest.issue.compose import OPEN, compose, find_issue, items_of, skip
+from digest.issue.due import Schedule, Step, due_at, step
+from digest.issue.explain import incomplete
 from digest.models import Issue, Status
 from digest.month import Month
 from digest.outbox import tell

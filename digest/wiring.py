@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from digest.courier import Manner
-from digest.due import Schedule
 from digest.errors import UsageError
 from digest.fetching import fetch_sources
+from digest.issue.due import Schedule
+from digest.letter.theme import load_theme
 from digest.month import Month
 from digest.outbox import send_notices
 from digest.press import Press
-from digest.relay import Relay, Security
+from digest.sending.courier import Manner
+from digest.sending.relay import Relay, Security
+from digest.sending.smtp import deliver
+from digest.sending.spool import spool_of
 from digest.settings import Settings
-from digest.smtp import deliver
 from digest.sources.fetch import Fetcher
-from digest.spool import spool_of
-from digest.theme import load_theme
 from digest.tick import House
 from digest.web.app import create_app
 from subscribers.tokens import Keyring
@@ -67,6 +67,7 @@ def manner_of(settings: Settings) -> Manner:
     """How its runs go about it."""
     return Manner(
         connections=settings.smtp_connections,
+        rate=settings.smtp_rate,
         resend=settings.in_doubt == "resend",
     )
 

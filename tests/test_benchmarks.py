@@ -21,7 +21,7 @@ from benchmarks.sink import HOST, sink
 from benchmarks.tables import Table, cell, markdown, write_page
 from benchmarks.testing import Ran
 from benchmarks.turns import Contender, milliseconds, rates
-from digest.inline import inlined
+from digest.letter.inline import inlined
 
 WHERE = Machine("A processor", 2, 4 * 1024**3, "A system", "CPython 3.11", 0.5)
 ON = date(2026, 11, 22)
@@ -120,8 +120,9 @@ def test_that_says_something():
 def test_that_is_not_here():
     pytest.skip("no such thing")
 
-def test_wrong():
-    assert False
+@given(st.integers())
+def test_wrong(number):
+    assert number < 10
 
 def test_endless():
     import time
@@ -154,6 +155,7 @@ def test_a_claim_by_tests_tells_how_many_inputs_there_were_and_what_was_said(sam
 def test_a_claim_fails_with_its_test_and_with_a_test_that_is_not_there(sample: Path) -> None:
     wrong, missing = result(sample, "wrong", "that_is_not_here"), result(sample, "nonexistent")
     assert (wrong.outcome, wrong.figures) == (Outcome.FAILS, "failed: test_wrong")
+    assert any("number=10" in line for line in wrong.said)
     assert missing.outcome is Outcome.FAILS
     assert missing.figures.startswith("pytest ended with 4")
 

@@ -8,19 +8,19 @@ from typing import Any
 import typer
 from sqlmodel import Session
 
-from digest import edit as editing
-from digest.approve import cancel, pause, resume, withdraw
 from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, say_table, warn
 from digest.cli.posts import post_shown
-from digest.compose import compose, issue_of, items_of
-from digest.contents import default_subject
 from digest.database import reading, writing
 from digest.errors import FaultFound
-from digest.explain import explain, incomplete
+from digest.issue import edit as editing
+from digest.issue.approve import cancel, pause, resume, withdraw
+from digest.issue.compose import compose, issue_of, items_of
+from digest.issue.contents import default_subject
+from digest.issue.explain import explain, incomplete
+from digest.letter.preview import write_preview
 from digest.lint.finding import Finding, Severity
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.preview import write_preview
 from digest.wiring import clock
 from subscribers.audience import audience_size
 

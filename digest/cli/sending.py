@@ -12,17 +12,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from digest.audit import Decision, Tally, resolve, tally
 from digest.cli.opened import JSON, Opened, opened, say, say_json, warn
-from digest.compose import issue_of
 from digest.database import reading, writing
-from digest.dispatch import Outcome
-from digest.dispatch import Progress as Sent
 from digest.errors import DigestError, FaultFound, Stopped
+from digest.issue.compose import issue_of
 from digest.models import Delivered
 from digest.month import Month
-from digest.sending import send, send_trial
-from digest.spool import spool_of
+from digest.sending.audit import Decision, Tally, resolve, tally
+from digest.sending.dispatch import Outcome
+from digest.sending.dispatch import Progress as Sent
+from digest.sending.send import send, send_trial, take_stock
+from digest.sending.spool import spool_of
 from digest.tick import tick
 from digest.trace import trace
 from digest.wiring import clock, fetcher_of, house_of, manner_of, relay_of
@@ -64,6 +64,8 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
         say(_line(month, outcome))
     if outcome.stopped:
         raise Stopped(f"{month} stopped: {outcome.stopped}; `digest dispatch {month}` goes on")
+    if outcome.tally.held:
+        raise DigestError(_waiting(month, outcome.tally.held))
 
 
 def _send(house: Opened, month: Month, report: Callable[[Sent], None], stop: threading.Event) -> Outcome:
@@ -89,9 +91,14 @@ def _line(month: str, outcome: Outcome) -> str:
         told.append("it is sent")
     elif outcome.next_due_at is not None:
         told.append(f"the next letter is due {outcome.next_due_at:%Y-%m-%d %H:%M} UTC")
-    if outcome.tally.held:
-        told.append(f"{outcome.tally.held} wait for you: `digest resolve {month} --resend` or `--accepted`")
     return "; ".join(told)
+
+
+def _waiting(month: str, held: int) -> str:
+    return (
+        f"letters of {month} that wait for you: {held}; `digest trace ADDRESS` says why,"
+        f" `digest resolve {month} --resend` or `--accepted` decides"
+    )
 
 
 def _counts(counted: Tally) -> str:
@@ -172,6 +179,8 @@ def run(ctx: typer.Context) -> None:
             outcome = _send(house, month, lambda _sent: None, stop)
         if outcome.stopped:
             raise Stopped(outcome.stopped)
+        if outcome.tally.held and outcome.is_finished:
+            raise DigestError(_waiting(str(month), outcome.tally.held))
         return _line(str(month), outcome) if outcome.is_finished else ""
 
     ticked = tick(house_of(house.settings, house.engine, send_month), clock())
@@ -191,6 +200,7 @@ def run(ctx: typer.Context) -> None:
 def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     """Say of every letter of the month where it stands; exit 4 if it does not add up."""
     house = opened(ctx)
+    take_stock(house.engine, clock())
     with reading(house.engine) as session:
         issue = issue_of(session, house.month(month))
         assert issue.id is not None
@@ -219,6 +229,7 @@ def resolve_(
     if resend == accepted:
         raise typer.BadParameter("say either --resend or --accepted")
     house = opened(ctx)
+    take_stock(house.engine, clock())
     with writing(house.engine) as session:
         issue = issue_of(session, house.month(month))
         assert issue.id is not None

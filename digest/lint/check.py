@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from digest.headers import ascii_url
+from digest.letter.headers import ascii_url
+from digest.letter.page import Page
 from digest.lint import content, inline, legible, links, markup, message, recipient, sheets, text
 from digest.lint.finding import POINTS, Finding, Severity
 from digest.lint.opened import opened
 from digest.lint.tree import parsed
-from digest.page import Page
 
 MOST_OF_A_POINT = 5  # a fault of a template shows at every item; five places tell enough
 

@@ -4,13 +4,13 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from digest.inline import END
+from digest.letter.inline import END
+from digest.letter.page import Page
 from digest.lint.finding import Finding, error, shortened, warning
 from digest.lint.links import addresses, canonical
 from digest.lint.opened import Opened
 from digest.lint.text import WEB
 from digest.lint.tree import Tree
-from digest.page import Page
 
 PREHEADER = range(40, 131)  # characters; clients show between 40 and 130
 HOLES = re.compile(

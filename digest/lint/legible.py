@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from digest.letter.theme import TEXT_CONTRAST, contrast
 from digest.lint.finding import Finding, error, shortened
 from digest.lint.looks import Look, Scheme, inverted, looks, texts
 from digest.lint.tree import Tree
-from digest.theme import TEXT_CONTRAST, contrast
 
 SMALLEST = 14.0  # CSS pixels
 LEADING = 1.2

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree.ElementTree import Element
 
-from digest.headers import ascii_url
+from digest.letter.headers import ascii_url
+from digest.letter.page import Page
 from digest.lint.finding import Finding, error, shortened, warning
 from digest.lint.tree import Tree, pixels, style_of
-from digest.page import Page
 
 #: link texts that say nothing when a screen reader lists the links
 GENERIC = frozenset(

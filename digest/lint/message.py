@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from digest.letter.page import Page
 from digest.lint.finding import Finding, error, warning
 from digest.lint.opened import Opened, Part
 from digest.lint.tree import Tree
-from digest.page import Page
 
 LINE_LIMIT = 76  # octets of an encoded body line, RFC 2045, section 6.7
 HEADER_LIMIT = 998  # octets of any line, RFC 5322, section 2.1.1

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from email.utils import parseaddr
 from html import unescape
 
+from digest.letter.page import Page
 from digest.lint.finding import Finding, error, shortened
 from digest.lint.message import OURS
 from digest.lint.opened import Opened
-from digest.page import Page
 
 #: headers that may differ; Feedback-ID may not: Gmail adds up what has the same one
 OWN_HEADERS = frozenset({"to", "date", "message-id", "list-unsubscribe", "dkim-signature", "return-path"})

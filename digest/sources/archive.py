@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
 
-from digest.boilerplate import is_date, without_tail
-from digest.clean import absolute, one_line, plain
-from digest.markup import parsed
+from digest.prose.boilerplate import is_date, without_tail
+from digest.prose.clean import absolute, one_line, plain
+from digest.prose.markup import parsed
 from digest.sources.cards import attribute, cards, classes_of, raw_of
 from digest.sources.months import day_named, month_named
 from digest.sources.raw import Raw

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from digest.clean import as_written, blocks, one_line
+from digest.prose.clean import as_written, blocks, one_line
 from digest.sources.months import day_named
 from digest.sources.raw import Raw
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urljoin
 from zoneinfo import ZoneInfo
 
-from digest.clean import absolute, plain
 from digest.errors import DigestError, UsageError
+from digest.prose.clean import absolute, plain
 from digest.sources.archive import ArchivePage, archive_page, is_archive_page, pasted
 from digest.sources.blogger import read_blogger
 from digest.sources.decode import charset_of, decoded

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from digest.clean import absolute, cut, lead_picture, plain
-from digest.excerpt import excerpt_of, propose_title
 from digest.models import Dated
+from digest.prose.clean import absolute, cut, lead_picture, plain
+from digest.prose.excerpt import excerpt_of, propose_title
 from digest.sources.dates import When, read_date
 from digest.sources.found import Found, Rejected
 from digest.sources.identity import Survey, link_key, name_of

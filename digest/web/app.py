@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from digest.database import open_engine, reading
-from digest.history import published
-from digest.page import Publication
-from digest.spool import set_aside
-from digest.theme import Theme
+from digest.issue.history import published
+from digest.letter.page import Publication
+from digest.letter.theme import Theme
+from digest.sending.spool import set_aside
 from digest.web.archive import Archive
 from digest.web.pages import Pages
 from digest.web.public import Public

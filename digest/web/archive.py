@@ -10,9 +10,9 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Engine
 
 from digest.database import reading
-from digest.history import Published, archived, published
+from digest.issue.history import Published, archived, published
+from digest.letter.theme import month_in_words
 from digest.month import Month
-from digest.theme import month_in_words
 from digest.web.pages import NOTHING, PUBLIC, SAFE, Pages
 
 #: an issue is foreign text in its own style: it may show pictures, and its links may be followed

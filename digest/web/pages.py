@@ -13,8 +13,8 @@ from typing import Any
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from markupsafe import Markup
 
-from digest.page import Publication
-from digest.theme import Theme, environment, words
+from digest.letter.page import Publication
+from digest.letter.theme import Theme, environment, words
 
 #: on every answer of the server
 SAFE = {

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import ClientDisconnect
 
 from digest.database import reading, writing
-from digest.spool import append, apply_spool, waiting
+from digest.sending.spool import append, apply_spool, waiting
 from digest.web.pages import Pages
 from subscribers.address import masked
 from subscribers.lifecycle import (

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from digest.letter.page import Card, Page, Publication
 from digest.month import Month
-from digest.page import Card, Page, Publication
 
 ZONE = ZoneInfo("Europe/Kyiv")
 EXCERPT = (

@@ -12,9 +12,9 @@ import threading
 import traceback
 from datetime import timedelta
 
-from digest.courier import Manner
 from digest.database import open_engine
-from digest.dispatch import dispatch
+from digest.sending.courier import Manner
+from digest.sending.dispatch import dispatch
 from tests.digest.sending import NOW, Plain, relay_at
 
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from digest.page import Card, Page, Publication
-from digest.personalise import stencil
-from digest.render import fitted
-from digest.rendered import Rendered
-from digest.theme import Theme
+from digest.letter.page import Card, Page, Publication
+from digest.letter.personalise import stencil
+from digest.letter.render import fitted
+from digest.letter.rendered import Rendered
+from digest.letter.theme import Theme
 from subscribers.audience import Recipient
 from subscribers.tokens import Keyring
 from tests.digest import conftest as sample

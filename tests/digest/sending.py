@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from digest.audit import Tally, tally
-from digest.courier import Manner
 from digest.database import reading, writing
-from digest.dispatch import Outcome, dispatch
-from digest.ledger import freeze
 from digest.models import Delivery, Issue, Status
-from digest.parcel import Mail
-from digest.relay import Relay, Security, Timeouts
+from digest.sending.audit import Tally, tally
+from digest.sending.courier import Manner
+from digest.sending.dispatch import Outcome, dispatch
+from digest.sending.ledger import freeze
+from digest.sending.parcel import Mail
+from digest.sending.relay import Relay, Security, Timeouts
 from subscribers.audience import Recipient, audience
 from subscribers.models import State, Subscriber
 

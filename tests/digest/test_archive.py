@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digest.clean import plain
 from digest.models import Dated
+from digest.prose.clean import plain
 from digest.sources.archive import archive_page, is_archive_page, pasted
 from digest.sources.dates import read_date
 from digest.sources.found import Picture

@@ -9,8 +9,8 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digest.clean import absolute, blocks, cut, direction, lead_picture, one_line, plain
-from digest.markup import LIMIT, parsed
+from digest.prose.clean import absolute, blocks, cut, direction, lead_picture, one_line, plain
+from digest.prose.markup import LIMIT, parsed
 from digest.sources.found import Picture
 
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "200"))

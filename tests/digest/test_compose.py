@@ -11,16 +11,16 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from digest import edit
-from digest.approve import approve, cancel, drift, frozen_of, withdraw
 from digest.collect import note_whole_month
-from digest.compose import compose, find_issue, issue_of, items_of, late_posts, skip
 from digest.database import reading, writing
 from digest.errors import DigestError, UsageError
-from digest.explain import explain
+from digest.issue import edit
+from digest.issue.approve import approve, cancel, drift, frozen_of, withdraw
+from digest.issue.compose import compose, find_issue, issue_of, items_of, late_posts, skip
+from digest.issue.explain import explain
+from digest.letter.rendered import Rendered
 from digest.models import Dated, Issue, Item, Post, Source, Status
 from digest.month import Month
-from digest.rendered import Rendered
 
 KYIV = ZoneInfo("Europe/Kyiv")
 SEPTEMBER = Month.parse("2015-09", KYIV)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from digest.due import Schedule, Step, due_at, step
+from digest.issue.due import Schedule, Step, due_at, step
 from digest.models import Issue, Status
 from digest.month import Month
 

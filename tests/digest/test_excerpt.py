@@ -9,8 +9,8 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digest import sentences
-from digest.excerpt import LONGEST, Excerpt, excerpt_of, propose_title, shorten
+from digest.prose import sentences
+from digest.prose.excerpt import LONGEST, Excerpt, excerpt_of, propose_title, shorten
 
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "200"))
 

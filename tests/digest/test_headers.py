@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from digest.headers import (
+from digest.letter.headers import (
     LINE,
     Head,
     Header,
@@ -30,7 +30,7 @@ from digest.headers import (
     verbatim,
     wire_address,
 )
-from digest.rendered import Rendered
+from digest.letter.rendered import Rendered
 
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "300"))
 AT = datetime(2015, 10, 1, 9, 0, tzinfo=timezone(timedelta(hours=3)))

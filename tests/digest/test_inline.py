@@ -9,14 +9,15 @@ from collections.abc import Iterator
 import css_inline
 import cssutils
 import cssutils.util
+import premailer.cache
 import pytest
 import tinycss2
 from lxml import etree
 from premailer import Premailer
 
-from digest import inline
 from digest.errors import UsageError
-from digest.inline import DOCTYPE, END, fenced, inlined
+from digest.letter import inline
+from digest.letter.inline import DOCTYPE, END, fenced, inlined
 
 LINK = "https://unsubscribe-0123456789abcdef.invalid/"
 TEXT = "zq0123456789abcdefaddressqz"
@@ -264,6 +265,14 @@ def test_after_the_fence_the_libraries_are_as_they_were() -> None:
     assert (cssutils.util._defaultFetcher, cssutils.log._log) == before
 
 
+@pytest.fixture
+def poison() -> Iterator[None]:
+    """Takes away what a test leaves in premailer's own cache, or later tests would meet it."""
+    yield
+    premailer.cache.cache.clear()
+
+
+@pytest.mark.usefixtures("poison")
 def test_a_poisoned_cache_of_the_process_does_no_harm() -> None:
     """premailer keys the selector h2 and the style "h2" alike, and a sheet and a rule of the same text."""
     with warnings.catch_warnings():

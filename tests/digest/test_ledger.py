@@ -10,12 +10,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from digest import ledger
-from digest.audit import Decision, Tally, finish, next_due_at, resolve, tally
 from digest.database import reading, writing
 from digest.errors import DigestError
-from digest.ledger import GIVE_UP_AFTER, Leased, Settlement, Takeover, retry_at
 from digest.models import Delivered, Delivery, Issue, Status
+from digest.sending import ledger
+from digest.sending.audit import Decision, Tally, finish, next_due_at, resolve, tally
+from digest.sending.ledger import GIVE_UP_AFTER, Leased, Settlement, Takeover, retry_at
 from subscribers.audience import audience
 from subscribers.models import State, Subscriber
 from tests.digest.sending import NOW, approved, count_of, frozen, people, rows, tallied

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from digest import render
+from digest.letter import render
+from digest.letter.theme import TEXT_CONTRAST, Theme, contrast
 from digest.lint.looks import Scheme, inverted, looks, texts
 from digest.lint.tree import parsed
-from digest.theme import TEXT_CONTRAST, Theme, contrast
 from tests.digest import letters
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

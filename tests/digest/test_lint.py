@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digest.headers import mailbox
+from digest.letter.headers import mailbox
+from digest.letter.page import Card, Page, Publication
+from digest.letter.personalise import quoted_printable
 from digest.lint.check import MOST_OF_A_POINT, check
 from digest.lint.finding import POINTS, Finding, Severity, proposed_title
 from digest.lint.recipient import first_difference
 from digest.month import Month
-from digest.page import Card, Page, Publication
-from digest.personalise import quoted_printable
 from subscribers.tokens import Keyring, Purpose
 
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "100"))

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from digest.clean import direction
+from digest.letter.page import Page
 from digest.lint.check import check
 from digest.lint.finding import Severity
-from digest.page import Page
+from digest.prose.clean import direction
 from tests.digest import letters
 from tests.digest.conftest import publication
 

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from digest.database import writing
 from digest.errors import DigestError
+from digest.letter.page import Publication
 from digest.outbox import send_notices, tell
-from digest.page import Publication
 
 PUBLICATION = Publication(
     name="Slow Water",

@@ -19,7 +19,7 @@ from sqlmodel import select
 
 from digest.database import open_engine, reading, writing
 from digest.models import Status
-from digest.spool import append, apply_spool, waiting
+from digest.sending.spool import append, apply_spool, waiting
 from subscribers.address import parse
 from subscribers.lifecycle import Cause, suppress
 from subscribers.models import Act, Consent, State, Subscriber

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from digest.headers import legible, reread
-from digest.personalise import Letter, Stencil, quoted_printable, stencil
-from digest.rendered import Hole, Rendered, sentinel
+from digest.letter.headers import legible, reread
+from digest.letter.personalise import Letter, Stencil, quoted_printable, stencil
+from digest.letter.rendered import Hole, Rendered, sentinel
 from subscribers.audience import Recipient
 from subscribers.tokens import NOBODY, Keyring, Purpose, Signed
 

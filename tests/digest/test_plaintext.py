@@ -5,7 +5,7 @@ import os
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digest.plaintext import WIDTH, columns, numbered, underlined, wrapped
+from digest.letter.plaintext import WIDTH, columns, numbered, underlined, wrapped
 
 PROVE = settings(max_examples=int(os.environ.get("PROVE_EXAMPLES", "200")), deadline=None)
 WORDS = st.lists(

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from lxml import etree
 from playwright.sync_api import sync_playwright
 
-from digest import render as module
 from digest.errors import UsageError
-from digest.inline import END
-from digest.page import Card, Page
-from digest.plaintext import columns
-from digest.render import HOLES, LARGEST, fitted, render
-from digest.rendered import Hole, Rendered, sentinel
-from digest.theme import Theme, load_theme
+from digest.letter import render as module
+from digest.letter.inline import END
+from digest.letter.page import Card, Page
+from digest.letter.plaintext import columns
+from digest.letter.render import HOLES, LARGEST, fitted, render
+from digest.letter.rendered import Hole, Rendered, sentinel
+from digest.letter.theme import Theme, load_theme
 
 NONCE = "0123456789abcdef"
 #: a whole letter each, 0.2 s
@@ -409,7 +409,7 @@ def test_the_same_page_gives_the_same_bytes_in_another_process(make_page: Make) 
         "import sys, importlib.util, hashlib\n"
         "spec = importlib.util.spec_from_file_location('sample', sys.argv[1])\n"
         "sample = importlib.util.module_from_spec(spec); spec.loader.exec_module(sample)\n"
-        "from digest.render import render\nfrom digest.theme import Theme\n"
+        "from digest.letter.render import render\nfrom digest.letter.theme import Theme\n"
         "page = sample.page_with(6, titles_only=1)\n"
         "r = render(page, theme=Theme(), templates_dir=None, nonce='0123456789abcdef')\n"
         "print(r.fingerprint)\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digest.replies import (
+from digest.sending.replies import (
     LONGEST_LINE,
     LONGEST_REPLY,
     Garbled,

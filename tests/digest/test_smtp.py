@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digest.errors import UsageError
-from digest.parcel import Mail, faultless, mail_command, rcpt_command, stuffed
-from digest.relay import Relay, RelayRefused, RelayUnavailable, Security, Timeouts
-from digest.replies import Verdict
-from digest.smtp import Sent, Wire, connect, deliver
+from digest.sending.parcel import Mail, faultless, mail_command, rcpt_command, stuffed
+from digest.sending.relay import Relay, RelayRefused, RelayUnavailable, Security, Timeouts
+from digest.sending.replies import Verdict
+from digest.sending.smtp import Sent, Wire, connect, deliver
 from tests.digest.evil_server import (
     DROP,
     RESET,

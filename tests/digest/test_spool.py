@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from digest.database import open_engine, reading, writing
-from digest.spool import append, apply_spool, set_aside, spool_of, waiting
+from digest.sending.spool import append, apply_spool, set_aside, spool_of, waiting
 from subscribers.address import parse
 from subscribers.lifecycle import Evidence, Newcomer, Origin, add, find, rejoin, states_of
 from subscribers.models import Consent, State
@@ -166,7 +166,7 @@ def test_every_line_is_on_the_disk_before_it_is_answered(tmp_path: Path) -> None
         lacking("strace")
     program = (
         "from datetime import datetime, UTC; from pathlib import Path;"
-        "from digest.spool import append; from subscribers.lifecycle import Evidence, Origin;"
+        "from digest.sending.spool import append; from subscribers.lifecycle import Evidence, Origin;"
         f"append(Path({str(tmp_path / 'spool')!r}), 1,"
         " Evidence(origin=Origin.PAGE, at=datetime.now(UTC)))"
     )

@@ -12,8 +12,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from digest.errors import UsageError
-from digest.month import Month
-from digest.theme import (
+from digest.letter.theme import (
     Theme,
     contrast,
     contrast_faults,
@@ -24,6 +23,7 @@ from digest.theme import (
     month_in_words,
     words,
 )
+from digest.month import Month
 
 SHIPPED = Path(__file__).parents[2] / "templates"
 WORDS = SHIPPED / "words"

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from digest.database import reading
-from digest.history import PUBLIC, Published, archived, published
+from digest.issue.history import PUBLIC, Published, archived, published
 from digest.models import Status
 from subscribers.tokens import Purpose
 from tests.digest.website import BASE, NOW, RING, Site, issue, publication, serving

@@ -16,10 +16,10 @@ from sqlalchemy import Engine, text
 from sqlmodel import select
 
 from digest.database import reading, writing
+from digest.letter.page import Publication
+from digest.letter.rendered import Rendered
+from digest.letter.theme import Theme
 from digest.models import Frozen, Issue, Status
-from digest.page import Publication
-from digest.rendered import Rendered
-from digest.theme import Theme
 from digest.web.app import create_app
 from digest.web.serving import server
 from subscribers.address import parse

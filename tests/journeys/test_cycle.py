@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from digest.compose import issue_of
 from digest.database import open_engine, reading, writing
 from digest.errors import Stopped
+from digest.issue.compose import issue_of
 from digest.models import Status
 from digest.month import Month
 from digest.press import Press
-from digest.sending import send
+from digest.sending.send import send
+from digest.sending.spool import spool_of
 from digest.settings import Settings, load
-from digest.spool import spool_of
 from digest.tick import House, Ticked, tick
 from digest.wiring import house_of, manner_of, press_of, relay_of
 

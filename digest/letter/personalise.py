@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from digest.headers import Head, ascii_domain, ascii_url, legible, mailbox, wire_address
-from digest.rendered import LINKS, Hole, Rendered
+from digest.letter.headers import Head, ascii_domain, ascii_url, legible, mailbox, wire_address
+from digest.letter.rendered import LINKS, Hole, Rendered
 from subscribers.audience import Recipient
 from subscribers.tokens import NOBODY, Keyring, Purpose
 

@@ -7,7 +7,7 @@ from email.policy import default
 from html import escape
 from pathlib import Path
 
-from digest.personalise import Letter
+from digest.letter.personalise import Letter
 
 _INDEX = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

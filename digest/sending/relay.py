@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from digest.errors import DigestError, Stopped, UsageError
-from digest.replies import Phase
+from digest.sending.replies import Phase
 from digest.settings import is_loopback
 
 

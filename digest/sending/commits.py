@@ -24,10 +24,10 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError, SQLA
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
-from digest import ledger
 from digest.database import writing
 from digest.errors import Stopped
-from digest.ledger import Settlement
+from digest.sending import ledger
+from digest.sending.ledger import Settlement
 
 #: seconds; the first pause before a store is tried again, and the longest
 FIRST_PAUSE = 0.05

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from digest.clean import absolute, direction, one_line
-from digest.page import Card, Page
-from digest.theme import day_in_words
+from digest.letter.page import Card, Page
+from digest.letter.theme import day_in_words
+from digest.prose.clean import absolute, direction, one_line
 
 COLUMN = 552  # px between the margins: the widest picture
 BESIDE = 168  # px of a picture that stands beside its text

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import idna
 
-from digest.rendered import Rendered
+from digest.letter.rendered import Rendered
 
 _FOLD = "\r\n "
 LINE = 76  # characters; RFC 2047, section 2, for a line with an encoded word

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlmodel import Session, col, delete, func, select
 
 from digest.errors import DigestError
+from digest.letter.rendered import Rendered
 from digest.models import Delivered, Delivery, Frozen, Issue, Item, Status
-from digest.rendered import Rendered
 
 #: nothing has been sent yet
 UNSENT = (Status.DRAFT, Status.APPROVED)

@@ -14,7 +14,7 @@ import idna
 import regex
 from selectolax.lexbor import LexborNode
 
-from digest.markup import LIMIT, has_tags, parsed, stripped
+from digest.prose.markup import LIMIT, has_tags, parsed, stripped
 from digest.sources.found import Picture
 
 _SPACE = re.compile(r"\s+")

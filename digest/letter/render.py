@@ -17,12 +17,12 @@ from jinja2 import Environment, TemplateError, TemplateSyntaxError
 from markupsafe import Markup
 
 from digest.errors import UsageError
-from digest.inline import inlined
-from digest.page import Page, Publication
-from digest.plaintext import numbered, underlined, wrapped
-from digest.rendered import LINKS, Hole, Rendered, sentinel
-from digest.shown import harmless, shown
-from digest.theme import Theme, Words, environment, month_in_words, words
+from digest.letter.inline import inlined
+from digest.letter.page import Page, Publication
+from digest.letter.plaintext import numbered, underlined, wrapped
+from digest.letter.rendered import LINKS, Hole, Rendered, sentinel
+from digest.letter.shown import harmless, shown
+from digest.letter.theme import Theme, Words, environment, month_in_words, words
 
 # Gmail clips at about 102 KB, and measures differ (Spam Resource, 2022: 105 KB); what is clipped is
 # the unsubscribe link.

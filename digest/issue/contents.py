@@ -4,13 +4,13 @@ import nh3
 from markdown_it import MarkdownIt
 from sqlmodel import Session, col, func, select
 
-from digest.clean import blocks, direction
-from digest.compose import items_of
-from digest.excerpt import shorten
+from digest.issue.compose import items_of
+from digest.letter.page import Card, Page, Publication
+from digest.letter.theme import month_in_words
 from digest.models import Issue, Item, Post
 from digest.month import Month
-from digest.page import Card, Page, Publication
-from digest.theme import month_in_words
+from digest.prose.clean import blocks, direction
+from digest.prose.excerpt import shorten
 
 #: what the editor's introduction may contain once it is HTML; headings would break the letter's order
 INTRO_TAGS = {"p", "br", "em", "strong", "a", "ul", "ol", "li", "blockquote"}

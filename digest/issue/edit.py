@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlmodel import Session, col, select
 
-from digest.compose import items_of, next_position
 from digest.errors import DigestError, UsageError
+from digest.issue.compose import items_of, next_position
 from digest.models import Issue, Item, Post, Status
 
 

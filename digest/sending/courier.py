@@ -13,20 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from time import monotonic
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine
 
-from digest import ledger
-from digest.commits import Committer, patiently
 from digest.database import reading, writing
 from digest.errors import Stopped
-from digest.ledger import DOUBT_REST, Leased, Settlement, retry_at
 from digest.models import Delivered
-from digest.parcel import Parcel, faultless
-from digest.relay import Relay, RelayRefused, RelayUnavailable
-from digest.replies import Verdict
-from digest.smtp import Sent, Wire, connect
+from digest.sending import ledger
+from digest.sending.commits import Committer, patiently
+from digest.sending.ledger import DOUBT_REST, Leased, Settlement, retry_at
+from digest.sending.parcel import Parcel, faultless
+from digest.sending.relay import Relay, RelayRefused, RelayUnavailable
+from digest.sending.replies import Verdict
+from digest.sending.smtp import Sent, Wire, connect
 from subscribers.audience import ERASED, Recipient, recipients, still_welcome
 
 LEASE = 200  # letters leased in one transaction
@@ -56,6 +57,8 @@ class Manner:
     """How a run goes about it; the times are in seconds."""
 
     connections: int = 4
+    #: letters a second over all connections; 0: as fast as the relay takes them
+    rate: float = 0
     #: letters in doubt are sent again once; False: they are held for a person
     resend: bool = True
     #: how long letters on the wire may take to end once the run is told to stop
@@ -85,6 +88,8 @@ class Round:
     committer: Committer
     #: set by whoever wants the run to end in order
     stop: threading.Event
+    #: brings the store up to date before letters are leased: whoever left meanwhile has left
+    refresh: Callable[[], object]
     #: the run's letters by the state they came to
     counts: Counter[Delivered] = field(default_factory=Counter)
     #: why the run stopped itself
@@ -97,6 +102,8 @@ class Round:
     _supply: list[Leased] = field(default_factory=list)
     _setbacks: int = 0
     _connected: int = 0
+    #: when the next letter may begin, on the monotonic clock
+    _slot: float = 0
 
     def end(self, why: Stopped | None = None) -> None:
         """No further letter is begun."""
@@ -126,6 +133,16 @@ class Round:
         """The letter is there for the next courier."""
         with self._supply_lock:
             self._supply.append(leased)
+
+    def pace(self) -> None:
+        """It is the next letter's turn: none begins sooner than the rate allows. `_Over` if the run ends."""
+        if not self.manner.rate:
+            return
+        with self._lock:
+            self._slot = max(self._slot, monotonic())
+            wait, self._slot = self._slot - monotonic(), self._slot + 1 / self.manner.rate
+        if wait > 0 and (self.stop.wait(wait) or self.ending.is_set()):
+            raise _Over
 
     def recipient(self, subscriber_id: int) -> Recipient | str:
         """Whom the letter goes to as the store has it now, or why it is not welcome any more."""
@@ -165,6 +182,7 @@ class Round:
             raise _Over
 
     def _lease(self) -> list[Leased]:
+        self.refresh()
         with writing(self.engine) as session:
             return ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE)
 
@@ -220,6 +238,7 @@ class Courier(threading.Thread):
                 return
             leased = self._round.next()
             if leased is not None:
+                self._round.pace()
                 self._deliver(leased)
 
     def _deliver(self, leased: Leased) -> None:

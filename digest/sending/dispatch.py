@@ -17,15 +17,15 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from digest import ledger
-from digest.audit import Tally, finish, next_due_at, tally
-from digest.commits import Committer, patiently
-from digest.courier import Courier, Manner, Round, Stencil
 from digest.database import reading, writing
 from digest.errors import DigestError, Stopped
-from digest.exclusive import exclusive
 from digest.models import Delivered, Issue, Status
-from digest.relay import Relay
+from digest.sending import ledger
+from digest.sending.audit import Tally, finish, next_due_at, tally
+from digest.sending.commits import Committer, patiently
+from digest.sending.courier import Courier, Manner, Round, Stencil
+from digest.sending.exclusive import exclusive
+from digest.sending.relay import Relay
 
 REPORT_EVERY = 0.25  # seconds
 #: seconds a severed connection may take to notice, before its thread is left to itself
@@ -70,11 +70,13 @@ def dispatch(
     jitter: Callable[[], float],
     report: Callable[[Progress], None],
     stop: threading.Event,
+    refresh: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """The frozen issue is sent as far as it can be now; safe to call twice, at once, and after a crash.
 
     *jitter* gives numbers from 0 to 1. *report* is called from this thread only, a few times a second.
     Setting *stop* ends the run in order: what is on the wire is finished, the rest stays queued.
+    *refresh* is called before letters are leased, a few hundred at a time.
     Raises DigestError where the issue is not one that is sending or sent, `StoreFailed` where the store
     cannot be written to at all.
     """
@@ -95,6 +97,7 @@ def dispatch(
             jitter=jitter,
             committer=committer,
             stop=stop,
+            refresh=refresh,
         )
         try:
             _work(shared, lambda: report(Progress(before=before, counts=shared.counts.copy())))

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, cast, type_coerce
 from sqlmodel import Session, col, select
 
+from digest.letter.rendered import Rendered
 from digest.models import Frozen, Issue, Status
-from digest.rendered import Rendered
 
 #: somebody may have it, and its letter links here; what was cancelled is taken back
 PUBLIC = (Status.SENDING, Status.PAUSED, Status.SENT)

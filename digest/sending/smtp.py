@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from digest.parcel import Mail, Parcel, faultless, mail_command, rcpt_command, stuffed
-from digest.relay import Relay, RelayRefused, RelayUnavailable, Security, Timeouts
-from digest.replies import Garbled, Phase, Reply, Verdict, judge, reply, take_reply
+from digest.sending.parcel import Mail, Parcel, faultless, mail_command, rcpt_command, stuffed
+from digest.sending.relay import Relay, RelayRefused, RelayUnavailable, Security, Timeouts
+from digest.sending.replies import Garbled, Phase, Reply, Verdict, judge, reply, take_reply
 
 _READ = 64 * 1024  # bytes asked of the socket at once
 _BLOCK = 64 * 1024  # bytes of a letter written under one time-out

@@ -11,8 +11,8 @@ from itertools import islice
 
 import regex
 
-from digest import boilerplate, sentences
-from digest.clean import blocks, cut
+from digest.prose import boilerplate, sentences
+from digest.prose.clean import blocks, cut
 
 #: characters of text that are kept: far more than any letter shows
 LONGEST = 6000

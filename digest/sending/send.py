@@ -10,21 +10,22 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from digest.approve import frozen_of
-from digest.compose import issue_of
 from digest.database import reading, writing
-from digest.courier import Manner
-from digest.dispatch import Outcome, Progress, dispatch
 from digest.errors import DigestError
-from digest.ledger import freeze
+from digest.issue.approve import frozen_of
+from digest.issue.compose import issue_of
+from digest.letter.rendered import Rendered
 from digest.models import Status
 from digest.month import Month
 from digest.press import Press
-from digest.relay import Relay
-from digest.rendered import Rendered
+from digest.sending.courier import Manner
+from digest.sending.dispatch import Outcome, Progress, dispatch
+from digest.sending.exclusive import exclusive
+from digest.sending.ledger import freeze, take_over
+from digest.sending.relay import Relay
+from digest.sending.smtp import deliver
+from digest.sending.spool import apply_spool
 from digest.settings import is_loopback
-from digest.smtp import deliver
-from digest.spool import apply_spool
 from subscribers.audience import audience
 
 #: what stands before the subject of a letter that is only a trial
@@ -73,7 +74,16 @@ def send(
         jitter=jitter,
         report=report,
         stop=stop,
+        refresh=lambda: apply_spool(engine, spool),
     )
+
+
+def take_stock(engine: Engine, now: datetime) -> None:
+    """What a run that is gone left as sending is in doubt; nothing changes while a run is at work."""
+    with exclusive(engine) as mine:
+        if mine:
+            with writing(engine) as session:
+                take_over(session, [], now)
 
 
 def require_public(base_url: str, relay: Relay) -> None:

@@ -190,7 +190,7 @@ def _folders(templates_dir: Path | None) -> list[Path]:
 
 def _shipped() -> Path:
     """The templates inside an installed wheel, else those beside the package in a checkout."""
-    installed = Path(__file__).parent / "templates"
+    installed = Path(__file__).parent.parent / "templates"
     return installed if installed.is_dir() else installed.parent.parent / "templates"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session, col, or_, select
 
 from digest.collect import FILE, covers
-from digest.compose import find_issue, is_ahead, late_posts
+from digest.issue.compose import find_issue, is_ahead, late_posts
 from digest.models import Dated, Issue, Item, Post, Source, Status
 from digest.month import Month, within
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import regex
 
-from digest.sentences import ends
+from digest.prose.sentences import ends
 
 # --- shortcodes ---------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The way out: the ledger, the wire and the run. See `ledger` for the protocol."""
