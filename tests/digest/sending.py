@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,6 +152,7 @@ def run(
     manner: Manner = QUICK,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
+    refresh: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """What one dispatch left behind."""
     jitters = itertools.cycle([0.0, 0.5, 1.0])
@@ -165,4 +166,5 @@ def run(
         jitter=lambda: next(jitters),
         report=lambda progress: None,
         stop=stop or threading.Event(),
+        refresh=refresh,
     )

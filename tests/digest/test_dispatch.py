@@ -16,8 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
-from sqlmodel import select
+from sqlalchemy import Engine, create_engine, event, text, update
+from sqlmodel import col, select
 
 from digest.database import open_engine, reading, writing
 from digest.errors import DigestError
@@ -31,6 +31,7 @@ from digest.sending.exclusive import exclusive
 from digest.sending.ledger import Leased, Settlement
 from digest.sending.relay import Timeouts
 from digest.sending.replies import Phase, Verdict, reply
+from digest.sending.send import take_stock
 from digest.sending.smtp import Sent
 from subscribers.audience import Recipient
 from subscribers.models import State, Subscriber, Suppression
@@ -643,6 +644,58 @@ def test_the_postgresql_server_may_go_away_for_a_moment(postgres_engine: Engine)
     with EvilServer({"dot": dot}) as server:
         outcome = run(postgres_engine, issue_id, relay_at(server.port), manner=replace(QUICK, patience=20))
     assert (outcome.stopped, outcome.is_finished, copies(server)) == ("", True, Counter({1: 60}))
+
+
+# --- at the pace and with the knowledge of the moment ---------------------------------------------------
+
+
+def test_the_rate_holds_over_all_connections_together(sqlite_engine: Engine) -> None:
+    issue_id = frozen(sqlite_engine, 9)
+    with EvilServer() as server:
+        begun = time.monotonic()
+        outcome = run(sqlite_engine, issue_id, relay_at(server.port), manner=replace(QUICK, rate=20))
+        took = time.monotonic() - begun
+    assert outcome.is_finished
+    # Nine letters have eight gaps of a twentieth of a second.
+    assert took >= 8 / 20
+
+
+def test_told_to_stop_a_slow_rate_does_not_keep_the_run(sqlite_engine: Engine) -> None:
+    issue_id, stop = frozen(sqlite_engine, 5), threading.Event()
+    with EvilServer() as server:
+        threading.Timer(0.5, stop.set).start()
+        begun = time.monotonic()
+        run(sqlite_engine, issue_id, relay_at(server.port), manner=replace(QUICK, rate=0.01), stop=stop)
+        assert time.monotonic() - begun < 20
+        assert run(sqlite_engine, issue_id, relay_at(server.port)).is_finished
+    assert copies(server) == Counter({1: 5})
+
+
+def test_whoever_left_just_before_the_lease_is_skipped(engine: Engine) -> None:
+    """U-3: leaving that waited in the spool is applied by what *refresh* does."""
+    issue_id = frozen(engine, 5)
+
+    def leave() -> None:
+        with writing(engine) as session:
+            session.execute(
+                update(Subscriber).where(col(Subscriber.id) == 3).values(state=State.UNSUBSCRIBED)
+            )
+
+    with EvilServer() as server:
+        run(engine, issue_id, relay_at(server.port), refresh=leave)
+    assert count_of(engine, issue_id) == {"frozen": 5, "accepted": 4, "unsubscribed": 1}
+
+
+def test_taking_stock_finds_what_a_dead_run_left_on_the_wire(engine: Engine) -> None:
+    """R-2: a sending whose dispatcher is gone is in doubt, also before anybody dispatches again."""
+    issue_id = frozen(engine, 3)
+    with writing(engine) as session:
+        dead = ledger.begin_run(session, issue_id, "host", 1, NOW)
+        first = ledger.lease(session, issue_id, dead, NOW, 2)[0]
+        assert ledger.mark(session, dead, first.id, NOW, NOW)
+    assert count_of(engine, issue_id) == {"frozen": 3, "sending": 1, "queued": 2}
+    take_stock(engine, NOW)
+    assert count_of(engine, issue_id) == {"frozen": 3, "in_doubt": 1, "queued": 2}
 
 
 # --- one run at a time --------------------------------------------------------------------------------

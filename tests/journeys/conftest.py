@@ -150,3 +150,12 @@ def publication(
     for address in ("a@example.org", "b@example.org"):
         digest("subscribers", "add", address)
     return digest
+
+
+@pytest.fixture
+def approved(publication: Publication) -> Publication:
+    """The publication with September 2015 approved."""
+    publication("posts", "import", publication.feed(*SEPTEMBER))
+    publication("issue", "build", "2015-09")
+    publication("issue", "approve", "2015-09")
+    return publication

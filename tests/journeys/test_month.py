@@ -79,12 +79,9 @@ def test_a_month_in_six_commands(publication: Publication, mailbox: Mailbox, tmp
 
 
 def test_what_was_approved_is_what_arrives_whatever_changed_since(
-    publication: Publication, mailbox: Mailbox
+    approved: Publication, mailbox: Mailbox
 ) -> None:
-    digest = publication
-    digest("posts", "import", digest.feed(*SEPTEMBER))
-    digest("issue", "build", "2015-09")
-    digest("issue", "approve", "2015-09")
+    digest = approved
     changed = [(slug, title.upper(), date) for slug, title, date in SEPTEMBER]
     assert digest("posts", "import", digest.feed(*changed), "--json").json["changed"] == 5
     shown = digest("issue", "show", "2015-09", "--json").json
@@ -95,11 +92,8 @@ def test_what_was_approved_is_what_arrives_whatever_changed_since(
     assert "THE FIRST" not in text
 
 
-def test_a_second_dispatch_sends_nothing_and_says_so(publication: Publication, mailbox: Mailbox) -> None:
-    digest = publication
-    digest("posts", "import", digest.feed(*SEPTEMBER))
-    digest("issue", "build", "2015-09")
-    digest("issue", "approve", "2015-09")
+def test_a_second_dispatch_sends_nothing_and_says_so(approved: Publication, mailbox: Mailbox) -> None:
+    digest = approved
     digest("dispatch", "2015-09")
     assert "it is sent" in digest("dispatch", "2015-09").out
     assert len(mailbox.letters) == 2
@@ -120,14 +114,11 @@ def test_a_test_copy_is_marked_and_reaches_only_who_is_named(
 
 
 def test_a_refused_reader_is_rejected_and_the_others_get_theirs(
-    publication: Publication, mailbox: Mailbox
+    approved: Publication, mailbox: Mailbox
 ) -> None:
     """W-5"""
-    digest = publication
+    digest = approved
     mailbox.answers["a@example.org"] = "550 5.1.1 no such mailbox here"
-    digest("posts", "import", digest.feed(*SEPTEMBER))
-    digest("issue", "build", "2015-09")
-    digest("issue", "approve", "2015-09")
     tally = digest("dispatch", "2015-09", "--json").json
     assert (tally["accepted"], tally["rejected"], tally["balanced"]) == (1, 1, True)
     story = digest("trace", "a@example.org", "--json").json
@@ -135,13 +126,10 @@ def test_a_refused_reader_is_rejected_and_the_others_get_theirs(
     assert [event["what"] for event in story["events"]][-1].startswith("issue of 2015-09: rejected: 550")
 
 
-def test_a_deferred_reader_waits_and_gets_it_later(publication: Publication, mailbox: Mailbox) -> None:
+def test_a_deferred_reader_waits_and_gets_it_later(approved: Publication, mailbox: Mailbox) -> None:
     """W-6"""
-    digest = publication
+    digest = approved
     mailbox.answers["b@example.org"] = "451 4.7.1 come back later"
-    digest("posts", "import", digest.feed(*SEPTEMBER))
-    digest("issue", "build", "2015-09")
-    digest("issue", "approve", "2015-09")
     said = digest("dispatch", "2015-09")
     assert "1 deferred" in said.out
     assert "the next letter is due" in said.out
@@ -149,11 +137,8 @@ def test_a_deferred_reader_waits_and_gets_it_later(publication: Publication, mai
     assert (tally["accepted"], tally["deferred"], tally["balanced"]) == (1, 1, True)
 
 
-def test_who_leaves_after_the_approval_gets_nothing(publication: Publication, mailbox: Mailbox) -> None:
-    digest = publication
-    digest("posts", "import", digest.feed(*SEPTEMBER))
-    digest("issue", "build", "2015-09")
-    digest("issue", "approve", "2015-09")
+def test_who_leaves_after_the_approval_gets_nothing(approved: Publication, mailbox: Mailbox) -> None:
+    digest = approved
     digest("subscribers", "unsubscribe", "a@example.org")
     digest("subscribers", "suppress", "b@example.org", "--reason", "asked by letter")
     tally = digest("dispatch", "2015-09", "--json").json
@@ -162,13 +147,10 @@ def test_who_leaves_after_the_approval_gets_nothing(publication: Publication, ma
 
 
 def test_a_relay_that_refuses_us_stops_the_run_and_loses_nobody(
-    publication: Publication, mailbox: Mailbox
+    approved: Publication, mailbox: Mailbox
 ) -> None:
     """R-9, W-5"""
-    digest = publication
-    digest("posts", "import", digest.feed(*SEPTEMBER))
-    digest("issue", "build", "2015-09")
-    digest("issue", "approve", "2015-09")
+    digest = approved
     digest.set(SMTP_USERNAME="letters", SMTP_PASSWORD="wrong")
     stopped = digest("dispatch", "2015-09", expect=3)
     assert len(stopped.err.strip().splitlines()) == 1
@@ -179,11 +161,8 @@ def test_a_relay_that_refuses_us_stops_the_run_and_loses_nobody(
     assert mailbox.recipients() == ["a@example.org", "b@example.org"]
 
 
-def test_letters_to_the_world_need_pages_on_https(publication: Publication) -> None:
-    digest = publication
-    digest("posts", "import", digest.feed(*SEPTEMBER))
-    digest("issue", "build", "2015-09")
-    digest("issue", "approve", "2015-09")
+def test_letters_to_the_world_need_pages_on_https(approved: Publication) -> None:
+    digest = approved
     digest.set(SMTP_HOST="relay.example.org", SMTP_SECURITY="starttls")
     refused = digest("dispatch", "2015-09", expect=1)
     assert "DIGEST_BASE_URL" in refused.err
