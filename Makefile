@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test prove check fix serve bench pictures lock
 
 demo: .venv/ready ; $(BIN)/digest demo
-test: .venv/ready ; $(BIN)/python -m pytest
+test: .venv/ready ; $(BIN)/python -m pytest -n auto --dist worksteal
 prove: .venv/ready ; $(BIN)/python -m benchmarks.prove
 bench: .venv/ready ; $(BIN)/python -m benchmarks
 pictures: .venv/ready ; $(BIN)/python -m benchmarks.pictures
