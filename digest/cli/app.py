@@ -61,6 +61,7 @@ def init(ctx: typer.Context) -> None:
         say(f"{path} written: open it and describe your publication")
     settings = load(path)
     engine = open_engine(settings.database_url)
+    ctx.find_root().call_on_close(engine.dispose)
     done = upgrade(engine)
     where = engine.url.render_as_string(hide_password=True)
     say(f"the store {where} is {'ready' if done else 'up to date already'}")

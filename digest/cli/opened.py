@@ -56,6 +56,7 @@ def opened(ctx: typer.Context) -> Opened:
     """The publication of `--env`, its store at this program's version."""
     settings = load(env_file(ctx))
     engine = open_engine(settings.database_url)
+    ctx.find_root().call_on_close(engine.dispose)
     require_current(engine)
     return Opened(settings, engine)
 
