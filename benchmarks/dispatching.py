@@ -136,7 +136,6 @@ def tables(rows: list[Row], letters: int = LETTERS) -> list[Table]:
             rows=[[row.way, row.connections, row.per_second, row.per_second / pooled] for row in rows],
             remark="The sink is a Python program on the same cores and is part of every figure: its own limit"
             " is the first line, and what is near it says nothing about the contender. There is no distance"
-            " to a relay here; with one, connections times letters per round trip decide, and the marks hide"
-            " behind the round trip.",
+            " to a relay here; with one, every command costs a round trip, which was not measured.",
         )
     ]

@@ -32,7 +32,7 @@ from digest.sending.send import send
 from digest.sending.spool import spool_of
 from digest.settings import Settings, load
 from digest.sources.reading import read_file
-from digest.web.serving import serve
+from digest.web.serving import listen, serve
 from digest.wiring import clock, manner_of, pages_of, press_of, relay_of, suppression_secret_of
 from subscribers.exchange import Terms, apply, dry_run
 
@@ -101,8 +101,9 @@ def serve_demo(directory: Path, say: Say) -> None:
     settings = load(directory / ".env")
     app = pages_of(settings, open_engine(settings.database_url))
     add_samples(app, clock())
+    listening = listen(HOST, PORT)
     say(f"serving {VALUES['DIGEST_BASE_URL']}/archive and what the letters link to; Ctrl-C ends it")
-    serve(app, HOST, PORT)
+    serve(app, listening)
 
 
 def _clear(directory: Path) -> None:

@@ -25,7 +25,7 @@ class Month:
         """The month written YYYY-MM; raises UsageError for anything else."""
         match = re.fullmatch(r"([0-9]{4})-([0-9]{2})", text)
         if not match or not 1 <= int(match[2]) <= 12 or not 1 <= int(match[1]) <= 9998:
-            raise UsageError(f"{text!r} is not a month: write it YYYY-MM, as in 2015-09")
+            raise UsageError(f"{text!r} is not a month: write the year and 01 to 12, as in 2015-09")
         return cls(int(match[1]), int(match[2]), zone)
 
     @classmethod

@@ -89,8 +89,14 @@ ONLY = {
     "httpcore": {"digest.sources.fetch", "digest.sources.wire"},
     "uvicorn": {"digest.web.serving"},
     "aiosmtpd": {"digest.demo"},
-    # smtp connects; dispatch asks for the host's name; the demo looks for a free port
-    "socket": {"digest.sources.wire", "digest.sending.smtp", "digest.sending.dispatch", "digest.demo"},
+    # smtp connects; serving listens; dispatch asks for the host's name; the demo looks for a free port
+    "socket": {
+        "digest.sources.wire",
+        "digest.sending.smtp",
+        "digest.sending.dispatch",
+        "digest.web.serving",
+        "digest.demo",
+    },
     # the run's connections and their committer; a look-up of a name, which has no time limit of its
     # own; premailer's lock; events handed down to a run by the roots
     "threading": {

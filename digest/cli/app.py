@@ -16,8 +16,10 @@ from digest.errors import DigestError
 from digest.initial import write_env
 from digest.migrating import upgrade
 from digest.settings import load
+from digest.web.serving import listen
 from digest.web.serving import serve as serve_pages
 from digest.wiring import pages_of
+from subscribers.address import BadAddress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -86,8 +88,9 @@ def serve(
 ) -> None:
     """Serve the public pages and the archive."""
     house = opened(ctx)
-    say(f"serving {house.settings.publication_name} on http://{host}:{port}")
-    serve_pages(pages_of(house.settings, house.engine), host, port, house.settings.trusted_proxies)
+    listening = listen(host, port)
+    say(f"serving {house.settings.publication_name} on http://{host}:{port}/archive")
+    serve_pages(pages_of(house.settings, house.engine), listening, house.settings.trusted_proxies)
 
 
 def main() -> None:
@@ -98,3 +101,6 @@ def main() -> None:
     except DigestError as error:
         warn(str(error))
         sys.exit(error.exit_code)
+    except BadAddress as error:
+        warn(f"not an address: {error}")
+        sys.exit(DigestError.exit_code)

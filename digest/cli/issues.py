@@ -1,5 +1,6 @@
 """`digest issue …`: build, look, change, approve."""
 
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlmodel import Session
 from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, say_table, warn
 from digest.cli.posts import post_shown
 from digest.database import reading, writing
-from digest.errors import FaultFound
+from digest.errors import FaultFound, UsageError
 from digest.issue import edit as editing
 from digest.issue.approve import cancel, pause, resume, withdraw
 from digest.issue.compose import compose, issue_of, items_of
@@ -139,6 +140,13 @@ def edit(
     """Change a draft: words, order, pin, drop, add a late post."""
     if (title is not None or excerpt is not None) and item is None:
         raise typer.BadParameter("--title and --excerpt need --item, the number `issue show` gives")
+    if unpin and pin is not None:
+        raise typer.BadParameter("say either --pin or --unpin")
+    if drop is not None and (pin is not None or order is not None):
+        raise typer.BadParameter("--drop changes the numbers: pin and order in a second step")
+    asked = (subject, preheader, intro, intro_file, order, pin, drop, add, title, excerpt)
+    if not unpin and all(one is None for one in asked):
+        raise typer.BadParameter("say what to change; `digest issue edit --help` lists it")
     house = opened(ctx)
     with writing(house.engine) as session:
         issue = issue_of(session, house.month(month))
@@ -226,6 +234,8 @@ def approve(
         would = audience_size(session)
     say(f"{month} is approved: {fingerprint}")
     say(f"{would} would get it now; `digest dispatch {month}` sends it at once")
+    if not would:
+        warn("nobody is on the list yet: `digest subscribers add` or `import`")
 
 
 def _change(ctx: typer.Context, month: str, change: Callable[[Session, Issue, datetime], None]) -> None:
@@ -265,6 +275,8 @@ def cancel_(
     yes: bool = typer.Option(False, "--yes", help="Do not ask."),
 ) -> None:
     """Never send it to whoever has not got it."""
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(f"{month} will never go to whoever has not got it: say --yes if that is meant")
     if not yes:
         typer.confirm(f"{month} will never go to whoever has not got it. Cancel it?", abort=True)
     _change(ctx, month, lambda session, issue, _now: cancel(session, issue, reason))

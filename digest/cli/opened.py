@@ -86,14 +86,18 @@ def warn(line: str) -> None:
 
 
 def say_table(columns: list[str], rows: list[list[str]]) -> None:
-    """A table as wide as the terminal; foreign text is shown, never read as markup."""
+    """A table as wide as the terminal; one line a row, between tabs, for whatever reads a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            say("\t".join(printable(cell) for cell in row))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
+        # Foreign text is shown, never read as markup.
         table.add_row(*(Text(printable(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, file=sys.stdout).print(table)
+    Console(file=sys.stdout).print(table)
 
 
 def printable(text: str) -> str:

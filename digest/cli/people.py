@@ -109,7 +109,7 @@ def import_(
         None, "--apply", help="Do it: the hash of the report of a dry run.", metavar="HASH"
     ),
     ground: str = typer.Option(GROUND, help="Why these people may be written to; kept as proof."),
-    roles: bool = typer.Option(False, "--roles", help="Take addresses like info@ and office@ too."),
+    roles: bool = typer.Option(False, "--roles", help="Take abuse@, noreply@ and the like too."),
     as_json: bool = JSON,
 ) -> None:
     """Show what an import would do; with --apply HASH do what that report said."""

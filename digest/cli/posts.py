@@ -48,7 +48,7 @@ def import_(
         else:
             path = Path(what)
             if not path.is_file():
-                raise DigestError(f"there is no file {what}")
+                raise DigestError(f"{what} is not a file" if path.exists() else f"there is no file {what}")
             place = FILE + (url or path.name)
             document = read_file(path, format=format, base=url, zone=house.settings.zone, now=clock())
         source = source_at(session, place)

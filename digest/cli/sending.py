@@ -62,6 +62,8 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
         say_json(outcome.tally.as_json())
     else:
         say(_line(month, outcome))
+    if as_json and outcome.is_running_elsewhere:
+        warn(_line(month, outcome))
     if outcome.stopped:
         raise Stopped(f"{month} stopped: {outcome.stopped}; `digest dispatch {month}` goes on")
     if outcome.tally.held:

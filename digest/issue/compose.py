@@ -50,9 +50,13 @@ def items_of(session: Session, issue: Issue) -> list[tuple[Item, Post]]:
 def compose(session: Session, month: Month, now: datetime, min_posts: int) -> Composed:
     """The draft of *month* holds every post of it that no issue has; an editor's work on it stays.
 
+    A month that has not begun has no issue.
+
     Fewer than *min_posts* make an issue that is recorded as skipped, its posts free for the next
     one. DigestError where the issue is past changing.
     """
+    if now < month.start:
+        raise DigestError(f"{month} has not begun: build it once it is over")
     issue = find_issue(session, month)
     if issue is None:
         issue = Issue(
@@ -134,12 +138,13 @@ def late_posts(session: Session, month: Month, now: datetime) -> list[Post]:
     """Posts dated before *month* that nothing will take up by itself any more, newest first.
 
     Their month's issue is approved, sent or skipped, or was never built. Left out are posts an
-    editor dropped, posts of a month that is still a draft, and those older than the first issue
-    ever built: they are history, not late.
+    editor dropped, posts of a month that is still a draft, and those of more than a year before or
+    older than the first issue ever built: they are history, not late.
     """
-    first = session.exec(select(func.min(Issue.window_start))).one()
-    if first is None:
+    earliest = session.exec(select(func.min(Issue.window_start))).one()
+    if earliest is None:
         return []
+    first = max(earliest, Month(month.year - 1, month.number, month.zone).start)
     first_month = str(Month.of(first, month.zone))
     placed = exists(select(Item.id).where(col(Item.post_id) == col(Post.id)))
     by_instant = and_(col(Post.published_at) < month.start, col(Post.published_at) >= first)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from sqlmodel import Session, col, or_, select
@@ -111,7 +112,7 @@ def _verdict(
     if here:
         return Verdict(post, False, "an editor dropped it")
     if late:
-        hint = f"`digest issue edit {month} --add {post.guid}` takes it up"
+        hint = f"`digest issue edit {month} --add {quote(post.guid)}` takes it up"
         return Verdict(post, False, f"late: no issue has it and its month is closed; {hint}", late=True)
     return Verdict(post, False, _why_out(post, month, issue, now))
 
@@ -125,7 +126,7 @@ def _why_in(post: Post, month: Month) -> str:
 def _why_out(post: Post, month: Month, issue: Issue | None, now: datetime) -> str:
     if post.dated is Dated.NONE:
         note = f" ({post.date_note})" if post.date_note else ""
-        return f"it has no date{note}: `digest posts date {post.guid} YYYY-MM-DD` gives it one"
+        return f"it has no date{note}: `digest posts date {quote(post.guid)} YYYY-MM-DD` gives it one"
     if post.published_at is None:
         if post.month != str(month):
             return f"its page says {post.month}"

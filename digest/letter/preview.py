@@ -18,21 +18,21 @@ background:#e9e6df;color:#1d1b18}}
 header{{padding:16px 24px;border-bottom:1px solid #cfc9bc}}
 header p{{margin:0;color:#5a544b}} header strong{{display:block}}
 main{{display:flex;flex-wrap:wrap;gap:24px;padding:24px;align-items:flex-start}}
-figure{{margin:0;flex:1 1 {width}px;max-width:{width}px}} figure.phone{{flex:0 0 360px}}
+figure{{margin:0;flex:1 1 600px;max-width:660px}} figure.phone{{flex:0 0 340px}} figure.text{{flex:1 1 420px}}
 figcaption{{padding-bottom:8px}}
 iframe{{width:100%;height:80vh;border:1px solid #cfc9bc;background:#fbfaf7}}
 pre{{margin:0;padding:16px;height:80vh;overflow:auto;box-sizing:border-box;white-space:pre-wrap;
-font:14px/21px ui-monospace,Menlo,Consolas,monospace;background:#fbfaf7;border:1px solid #cfc9bc}}
+font:13px/20px ui-monospace,Menlo,Consolas,monospace;background:#fbfaf7;border:1px solid #cfc9bc}}
 @media(prefers-color-scheme:dark){{body{{background:#100f0e;color:#ece8e1}}
 header,iframe,pre{{border-color:#3a3732}} header p{{color:#a8a196}} pre{{background:#191816}}}}
 </style></head><body>
 <header><strong>{subject}</strong><p>{sender}</p></header>
 <main>
 <figure><figcaption>The letter</figcaption>
-<iframe sandbox title="the letter" srcdoc="{html}"></iframe></figure>
+<iframe sandbox="allow-same-origin" title="the letter" srcdoc="{html}"></iframe></figure>
 <figure class="phone"><figcaption>On a phone</figcaption>
-<iframe sandbox title="the letter on a phone" srcdoc="{html}"></iframe></figure>
-<figure><figcaption>The text part</figcaption><pre>{text}</pre></figure>
+<iframe sandbox="allow-same-origin" title="the letter on a phone" srcdoc="{html}"></iframe></figure>
+<figure class="text"><figcaption>The text part</figcaption><pre>{text}</pre></figure>
 </main></body></html>
 """
 
@@ -41,7 +41,7 @@ def write_preview(letter: Letter, out: Path, pictures: Mapping[str, str] | None 
     """message.eml, .html, .txt and index.html are in *out*; returns the index.
 
     *pictures* names addresses that the index alone shows from elsewhere: {address: path}. The
-    iframes are sandboxed: what posts brought in can run nothing here.
+    iframes are sandboxed without scripts: what posts brought in can run nothing here.
     """
     out.mkdir(parents=True, exist_ok=True)
     message = message_from_bytes(letter.content, policy=default)
@@ -58,7 +58,6 @@ def write_preview(letter: Letter, out: Path, pictures: Mapping[str, str] | None 
         sender=escape(str(message["From"])),
         html=escape(shown),
         text=escape(text),
-        width=640,
     )
     index.write_text(filled, encoding="utf-8")
     return index

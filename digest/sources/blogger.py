@@ -87,7 +87,7 @@ def _why_not(entry: etree._Element, fields: dict[str, etree._Element]) -> str:
     # Since 2024 the kind and the state are elements of their own: POST, LIVE.
     kind = text_of(fields.get("type")).lower() or next(iter(kinds), "post")
     if kind != "post":
-        return f"a {kind}, not a post"
+        return f"of kind {kind}, not a post"
     if text_of(fields.get("status")).upper() not in ("", "LIVE"):
         return f"{text_of(fields.get('status')).lower()}, not published"
     control = fields.get("control")

@@ -111,7 +111,7 @@ class _Reading:
         document = Document(
             format=format,
             title=plain(opened.title),
-            posts=self._refined(opened, base),
+            posts=self._refined(opened, base) if format not in _STREAMED else self._some(opened, base),
             warnings=opened.warnings,
             whole=opened.is_whole,
             next_url=absolute(opened.next_url, base) if opened.next_url else None,
@@ -142,6 +142,15 @@ class _Reading:
         # Whether pasted text is the whole month only its editor knows.
         document.whole_month = page.whole_month if is_page else None
         return document
+
+    def _some(self, opened: Opened, base: str | None) -> Iterator[Found | Rejected]:
+        """The same of an export, which has at least one item; known only when it has been walked."""
+        found = False
+        for one in self._refined(opened, base):
+            found = True
+            yield one
+        if not found:
+            raise DigestError("there is no item in it: is it an export? --format auto finds out what it is")
 
     def _refined(self, opened: Opened, base: str | None) -> Iterator[Found | Rejected]:
         for position, one in enumerate(opened.posts):

@@ -1,10 +1,23 @@
 """The web server: the only place that listens for the pages."""
 
+import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 import uvicorn
 from fastapi import FastAPI
+
+from digest.errors import DigestError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; DigestError where somebody else does."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise DigestError(
+            f"cannot listen on {host}:{port}: {error.strerror}; take another with --host and --port"
+        ) from error
 
 
 def server(
@@ -33,7 +46,8 @@ def server(
 
 
 def serve(
-    app: FastAPI, host: str, port: int, trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
+    app: FastAPI, listening: socket.socket, trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
 ) -> None:
-    """Serves *app* until the process is told to stop."""
-    server(app, host, port, trusted_proxies).run()
+    """Serves *app* on a socket of `listen` until the process is told to stop."""
+    host, port = listening.getsockname()[:2]
+    server(app, host, port, trusted_proxies).run(sockets=[listening])

@@ -95,7 +95,7 @@ def test_an_export_leaves_out_what_is_not_a_published_post_and_says_why(shared_d
     assert Counter(one.why for one in rejected) == {
         "a menu item, not a post": 70,
         "an attachment, not a post": 37,
-        "a page, not a post": 21,
+        "of kind page, not a post": 21,
         "a draft": 1,
         "scheduled, not published yet": 1,
         "protected by a password": 1,
@@ -108,10 +108,10 @@ def test_a_blogger_takeout_leaves_out_settings_comments_pages_and_drafts(shared_
     assert (document.title, document.whole, document.warnings) == ("Notes of a Young Doctor", True, [])
     assert posts[0].author == "Mikhail Afanasyevich Bulgakov"
     assert Counter(one.why for one in rejected) == {
-        "a settings, not a post": 58,
-        "a page, not a post": 2,
-        "a template, not a post": 1,
-        "a comment, not a post": 1,
+        "of kind settings, not a post": 58,
+        "of kind page, not a post": 2,
+        "of kind template, not a post": 1,
+        "of kind comment, not a post": 1,
         "a draft": 1,
     }
 

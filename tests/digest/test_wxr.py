@@ -267,3 +267,12 @@ def test_mending_leaves_cdata_as_it_is_but_for_control_characters(data: bytes) -
 def _read_all(data: bytes, size: int) -> bytes:
     file = _Mended(io.BytesIO(data))
     return b"".join(iter(lambda: file.read(size), b""))
+
+
+def test_a_document_read_as_the_wrong_format_is_an_error_and_not_nothing() -> None:
+    feed = b"<rss><channel><title>t</title></channel></rss>"
+    document = read_bytes(
+        feed, format="wxr", place="x", base=None, zone=ZoneInfo("UTC"), now=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    with pytest.raises(DigestError, match="format auto"):
+        list(document.posts)

@@ -207,6 +207,10 @@ def test_people_are_imported_only_with_the_hash_of_the_report(
         (["posts", "date", "nobody", "2015-09-05"], 2),
         (["subscribers", "add", "not an address"], 1),
         (["subscribers", "list", "--state", "bogus"], 2),
+        (["issue", "test", "2015-09", "--to", "garbage"], 1),
+        (["trace", "garbage"], 1),
+        (["issue", "build", "2999-01"], 1),
+        (["posts", "import", "."], 1),
         (["dispatch", "2015-09"], 1),
         (["audit", "2015-09"], 1),
         (["nonsense"], 2),
@@ -229,3 +233,43 @@ def test_init_never_overwrites_and_keeps_its_files_to_itself(publication: Public
     assert (digest.folder / ".env").read_bytes() == before
     for name in (".env", "digest.db"):
         assert stat.S_IMODE((digest.folder / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--pin", "2", "--unpin"],
+        ["--drop", "1", "--pin", "1"],
+        ["--drop", "1", "--order", "2,1"],
+        ["--title", "x"],
+        ["--order", "x"],
+        [],
+    ],
+)
+def test_an_edit_that_contradicts_itself_changes_nothing(publication: Publication, words: list[str]) -> None:
+    digest = publication
+    digest("posts", "import", digest.feed(*SEPTEMBER))
+    before = digest("issue", "build", "2015-09", "--json").json
+    digest("issue", "edit", "2015-09", *words, expect=2)
+    assert digest("issue", "show", "2015-09", "--json").json["items"] == before["items"]
+
+
+def test_a_damaged_store_is_one_line(publication: Publication) -> None:
+    (publication.folder / "digest.db").write_bytes(b"garbage" * 1000)
+    for leftover in publication.folder.glob("digest.db-*"):
+        leftover.unlink()
+    answer = publication("subscribers", "list", expect=1)
+    assert "DIGEST_DATABASE_URL" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_pages_on_a_port_that_is_taken_say_so(publication: Publication, relay: int) -> None:
+    answer = publication("serve", "--port", str(relay), expect=1)
+    assert "--port" in answer.err
+    assert answer.out == ""
+
+
+def test_what_is_listed_into_a_pipe_is_one_line_a_post(publication: Publication) -> None:
+    long = "a" * 300
+    publication("posts", "import", publication.feed((long, "The first", "Sat, 05 Sep 2015 10:00:00 +0300")))
+    assert publication("posts", "list").out == f"2015-09-05 10:00\tThe first\t{long}\n"
