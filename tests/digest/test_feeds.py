@@ -95,7 +95,7 @@ def test_an_export_leaves_out_what_is_not_a_published_post_and_says_why(shared_d
     assert Counter(one.why for one in rejected) == {
         "a menu item, not a post": 70,
         "an attachment, not a post": 37,
-        "of kind page, not a post": 21,
+        "a page, not a post": 21,
         "a draft": 1,
         "scheduled, not published yet": 1,
         "protected by a password": 1,
