@@ -35,8 +35,8 @@ class House:
     press: Press
     schedule: Schedule
     min_posts: int
-    #: fetches what is due; one line for each source that failed
-    fetch: Callable[[datetime], list[str]]
+    #: fetches what is due; place and one line for each source that failed
+    fetch: Callable[[datetime], list[tuple[str, str]]]
     #: freezes the audience where that is still to do, and sends; raises Stopped, or what a person can mend
     dispatch: Callable[[Month], str]
     #: hands the waiting notices to the relay; how many
@@ -64,8 +64,10 @@ def tick(house: House, now: datetime) -> Ticked:
     try:
         house.notify(now)
     except DigestError as error:
-        # The notices wait in the store; the exit code is all there is to say that they do.
-        ticked.wrong.append(error)
+        # The notices wait in the store and are tried at each tick; that they wait is news only while
+        # there is news.
+        if ticked.done or ticked.wrong:
+            ticked.wrong.append(error)
     return ticked
 
 
@@ -75,8 +77,9 @@ def _unfinished(session: Session) -> list[Issue]:
 
 
 def _fetch(house: House, now: datetime, ticked: Ticked) -> None:
-    for line in house.fetch(now):
-        _tell(house, f"source:{line}:{now:%Y-%m}", "A source cannot be read", line, now, ticked)
+    for place, line in house.fetch(now):
+        # Told once a day: what a server says when it fails may be worded anew each time.
+        _tell(house, f"source:{place}:{now:%Y-%m-%d}", "A source cannot be read", line, now, ticked)
 
 
 def _build(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
@@ -179,7 +182,7 @@ def _dispatch(house: House, month: Month, now: datetime, ticked: Ticked) -> None
         subject = f"{month} stopped while sending" if isinstance(error, Stopped) else f"{month} is not sent"
         body = f"{error}\nNobody is lost: the next run goes on where this one stopped.\n"
         with writing(house.engine) as session:
-            new = tell(session, f"stopped:{month}:{error}:{now:%Y-%m-%d}", subject, body, now)
+            new = tell(session, f"stopped:{month}:{now:%Y-%m-%d}", subject, body, now)
         if new:
             ticked.wrong.append(error)
     else:

@@ -112,9 +112,9 @@ def house_of(settings: Settings, engine: Engine, dispatch: Callable[[Month], str
     """What the tick works with; *dispatch* sends a month and says in a line what came of it."""
     press, relay, fetcher = press_of(settings), relay_of(settings), fetcher_of(settings)
 
-    def fetch(now: datetime) -> list[str]:
+    def fetch(now: datetime) -> list[tuple[str, str]]:
         asked = fetch_sources(engine, fetcher, settings.sources, settings.zone, now, only_due=True)
-        return [one.line for one in asked if one.failed]
+        return [(one.place, one.line) for one in asked if one.failed]
 
     def notify(now: datetime) -> int:
         def hand(sender: str, recipients: object, mail: bytes) -> None:

@@ -199,6 +199,34 @@ def test_a_relay_that_is_away_stops_the_tick_once_and_the_next_one_goes_on(
     assert mailbox.recipients().count("a@example.org") == 1
 
 
+def test_a_source_that_fails_is_told_once_a_day_however_it_words_it(
+    start: Callable[..., Cycle], mailbox: Mailbox
+) -> None:
+    cycle = start(SOURCES="http://127.0.0.1:9/feed/", FETCH_ALLOW="127.0.0.0/8")
+    told = [
+        [str(error) for error in cycle(AFTER_MIDNIGHT + timedelta(minutes=minutes)).wrong]
+        for minutes in (0, 20, 40, 60 * 24)
+    ]
+    assert [len(lines) for lines in told] == [1, 0, 0, 1]
+    assert "127.0.0.1:9" in told[0][0]
+    assert subjects(mailbox).count("A source cannot be read") == 2
+
+
+def test_a_run_that_stops_again_and_again_is_told_once_a_day(
+    start: Callable[..., Cycle], publication: Publication
+) -> None:
+    cycle = start()
+    cycle(AFTER_MIDNIGHT)
+    cycle.approve(AFTER_MIDNIGHT)
+    publication.set(SMTP_PORT=1)
+    broken = Cycle(publication.folder)
+    wrong = [broken(DUE + timedelta(minutes=minutes)).wrong for minutes in (0, 5, 10)]
+    # The first time: the run that stopped, and the notice of it that could not be sent.
+    assert [len(errors) for errors in wrong] == [2, 0, 0]
+    assert isinstance(wrong[0][0], Stopped)
+    broken.engine.dispose()
+
+
 def test_the_run_command_is_silent_when_nothing_is_due(publication: Publication) -> None:
     """The real clock's last month has no post: the first run records that, the second has nothing to say."""
     publication("run")
