@@ -52,6 +52,8 @@ class Archive:
         ):
             for slash in ("", "/"):
                 router.add_api_route(path + slash, page, methods=["GET", "HEAD"])
+        # Whoever opens the bare address looks for what there is.
+        router.add_api_route("/", self.issues, methods=["GET", "HEAD"])
         return router
 
     def issues(self) -> Response:

@@ -123,3 +123,8 @@ def test_an_issue_is_shown_in_a_sandbox(lite: Site) -> None:
     assert "allow-same-origin" not in policy
     assert "script-src" not in policy
     assert "img-src https: http: data:" in policy
+
+
+def test_the_bare_address_shows_the_archive(lite: Site) -> None:
+    issue(lite, "2015-09", 9, Status.SENT)
+    assert lite.get("/").body == lite.get("/archive").body
