@@ -101,6 +101,8 @@ class EvilServer:
         self._asked: dict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # What is not read must not fit into the kernel: inherited by every connection.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []

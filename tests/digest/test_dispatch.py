@@ -279,8 +279,9 @@ def test_what_is_lost_before_the_dot_is_sent_on_a_new_connection(
     """Fault matrix: 421, drops, resets and garbage before the dot: 0 lost, 0 doubled."""
     issue_id = frozen(sqlite_engine, 6)
     good: Answer = {"greeting": b"220 ok\r\n", "DATA": b"354 go\r\n", "body": b""}.get(phase, b"250 ok\r\n")
-    # Big enough that a connection cut at its first bytes cannot take it whole.
-    stencil = Plain(size=3_000_000 if phase == "body" else 0)
+    # Larger than what a kernel keeps of unread bytes on both sides (Linux: 4 MB to send by default),
+    # so that a connection cut at its first bytes cannot take it whole.
+    stencil = Plain(size=9_000_000 if phase == "body" else 0)
     with EvilServer({phase: [good, good, fault, good]}) as server:
         relay = relay_at(server.port, letters_per_connection=2)
         outcome = run(sqlite_engine, issue_id, relay, stencil=stencil)
