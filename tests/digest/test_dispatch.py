@@ -496,7 +496,8 @@ def test_a_paused_issue_sends_no_further_dot(engine: Engine) -> None:
         if server.asked("dot") >= 10 and once.acquire(blocking=False):
             set_status(engine, issue_id, Status.PAUSED)
             at_pause.append(server.asked("dot"))
-        return b"250 ok\r\n"
+        # A relay that answers at once leaves SQLite no moment in which another writer comes in.
+        return Slow(0.03, b"250 ok\r\n")
 
     with EvilServer({"dot": dot}) as server:
         outcome = run(engine, issue_id, relay_at(server.port))
