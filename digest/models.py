@@ -13,6 +13,7 @@ from sqlalchemy import JSON, CheckConstraint, Column, Index, Text, UniqueConstra
 from sqlmodel import Field, SQLModel
 
 from subscribers.columns import Instant, Word, one_of
+from subscribers.wishes import NoteKind
 
 
 class Dated(StrEnum):
@@ -298,3 +299,21 @@ class Notice(SQLModel, table=True):
     body: str = Field(sa_column=Column(Text, nullable=False))
     created_at: datetime = Field(sa_type=Instant)
     sent_at: datetime | None = Field(default=None, sa_type=Instant)
+
+
+class Outgoing(SQLModel, table=True):
+    """A mail to one person about their own subscription, until the relay has it; then its row is gone."""
+
+    __table_args__ = (CheckConstraint(one_of("kind", NoteKind), name="outgoing_kind"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: NoteKind = Field(sa_type=Word(NoteKind))
+    #: no foreign key: the person may be forgotten before it goes, and then it does not go
+    subscriber_id: int = Field(index=True)
+    #: where it goes
+    address: str
+    #: when it was asked for, which the mail says
+    asked_at: datetime = Field(sa_type=Instant)
+    #: not before then: whoever sends it moves this on first, so that nobody else does meanwhile
+    due_at: datetime = Field(sa_type=Instant, index=True)
+    tried: int = 0

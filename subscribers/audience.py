@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, select
+from sqlalchemy import ColumnElement, Select, String, case, exists, func, select, type_coerce
 from sqlmodel import Session, col
 
 from subscribers.models import State, Subscriber, Suppression
@@ -12,7 +12,7 @@ from subscribers.suppression import in_parts
 
 #: what `still_welcome` answers beside the states: the address is on the suppression list
 SUPPRESSED = "suppressed"
-#: … and: no such subscriber is left in the store
+#: … and: nothing of the subscriber is left in the store but an empty row, or not even that
 ERASED = "erased"
 
 
@@ -61,12 +61,13 @@ def still_welcome(session: Session, ids: Iterable[int]) -> dict[int, str]:
     """
     gone: dict[int, str] = {}
     for some in in_parts(ids):
-        rows = session.execute(
-            select(col(Subscriber.id), col(Subscriber.state), case((_suppressed(), 1), else_=0)).where(
-                col(Subscriber.id).in_(some)
-            )
+        why = case(
+            (col(Subscriber.address) == "", ERASED),
+            (_suppressed(), SUPPRESSED),
+            else_=type_coerce(col(Subscriber.state), String),
         )
-        standing = {row[0]: SUPPRESSED if row[2] else str(row[1]) for row in rows}
+        rows = session.execute(select(col(Subscriber.id), why).where(col(Subscriber.id).in_(some)))
+        standing = {row[0]: row[1] for row in rows}
         found = ((one, standing.get(one, ERASED)) for one in some)
         gone.update((one, reason) for one, reason in found if reason != State.ACTIVE)
     return gone

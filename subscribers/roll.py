@@ -1,15 +1,53 @@
-"""The list of subscribers, for editors to read."""
+"""The list of subscribers, to be read: who somebody is and where they stand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
-from subscribers.models import State, Subscriber
+from subscribers.models import Cause, State, Subscriber
+from subscribers.suppression import in_parts, suppressed
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A subscriber as the public pages see them."""
+
+    state: State
+    address: str
+    token_version: int
+    #: why the address is not written to; None where it is
+    barred: Cause | None
+
+
+def find(session: Session, address_key: str) -> Subscriber | None:
+    """The subscriber with this address key, to be read and not written; None if there is none."""
+    return session.exec(select(Subscriber).where(col(Subscriber.address_key) == address_key)).first()
+
+
+def states_of(session: Session, address_keys: Iterable[str]) -> dict[str, State]:
+    """The state of each of *address_keys* that is a subscriber's."""
+    found: dict[str, State] = {}
+    for some in in_parts(address_keys):
+        statement = select(Subscriber.address_key, Subscriber.state)
+        rows = session.exec(statement.where(col(Subscriber.address_key).in_(some)))
+        found.update((key, State(state)) for key, state in rows)
+    return found
+
+
+def standing(session: Session, subscriber_id: int) -> Standing | None:
+    """Where the subscriber with this id stands; None if there is none (any more)."""
+    found = session.get(Subscriber, subscriber_id)
+    if found is None or not found.address:
+        return None
+    line = suppressed(session, found.suppression_key)
+    return Standing(found.state, found.address, found.token_version, line.cause if line else None)
 
 
 def roll(session: Session, state: str | None = None) -> Iterator[Subscriber]:
     """Every subscriber, or those in *state*, in the order they came; ValueError for no such state."""
-    statement = select(Subscriber).order_by(col(Subscriber.id)).execution_options(yield_per=1000)
+    statement = select(Subscriber).where(col(Subscriber.address) != "")
     if state is not None:
         statement = statement.where(col(Subscriber.state) == State(state))
-    yield from session.exec(statement)
+    in_order = statement.order_by(col(Subscriber.id)).execution_options(yield_per=1000)
+    yield from session.exec(in_order)

@@ -42,6 +42,8 @@ class Purpose(StrEnum):
     PREFERENCES = "preferences"
     #: in the envelope sender: a report that comes back to it is about this subscriber (VERP)
     BOUNCE = "bounce"
+    #: on a form: when it was shown, in seconds, stands in the place of the subscriber's id
+    FORM = "form"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,20 +94,45 @@ def another_store(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
         engine.dispose()
 
 
-@pytest.fixture
-def postgres_engine(postgres_server: str) -> Iterator[Engine]:
-    """An empty store in a database of its own on PostgreSQL."""
+@contextmanager
+def postgres_database(server: str) -> Iterator[str]:
+    """The URL of a new database on *server*, without a table; gone afterwards."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    admin = open_engine(postgres_server).execution_options(isolation_level="AUTOCOMMIT")
+    admin = open_engine(server).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    engine = open_engine(str(admin.url.set(database=name).render_as_string(hide_password=False)))
-    SQLModel.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
+    yield admin.url.set(database=name).render_as_string(hide_password=False)
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_store(postgres_server: str) -> Iterator[str]:
+    """The URL of a store on PostgreSQL that one test after the other empties: 340 new ones take 80 s."""
+    with postgres_database(postgres_server) as url:
+        engine = open_engine(url)
+        SQLModel.metadata.create_all(engine)
+        engine.dispose()
+        yield url
+
+
+@pytest.fixture
+def postgres_engine(postgres_store: str) -> Iterator[Engine]:
+    """An empty store on PostgreSQL."""
+    engine = open_engine(postgres_store)
+    yield engine
+    engine.dispose()
+    engine = open_engine(postgres_store)
+    tables = ", ".join(f'"{name}"' for name in SQLModel.metadata.tables)
+    with engine.begin() as connection:
+        # A killed process may still be connected, and hold what it had locked.
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        connection.execute(
+            text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
+        )
+        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

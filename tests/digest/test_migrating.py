@@ -1,8 +1,11 @@
 """The store's versions: one chain that leads to the tables as they are, on both engines."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
@@ -11,14 +14,20 @@ from sqlmodel import SQLModel
 
 from digest.database import open_engine
 from digest.errors import DigestError, UsageError
-from digest.migrating import newest, require_current, upgrade, version
+from digest.migrating import config, newest, require_current, upgrade, version
+from tests.conftest import postgres_database
 
 
-@pytest.fixture
-def fresh(engine: Engine) -> Engine:
-    """An engine on a store without any table."""
-    SQLModel.metadata.drop_all(engine)
-    return engine
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine on a store without any table, once on each kind."""
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path}/digest.db"
+        if request.param == "postgresql":
+            url = stack.enter_context(postgres_database(request.getfixturevalue("postgres_server")))
+        engine = open_engine(url)
+        stack.callback(engine.dispose)
+        yield engine
 
 
 def test_the_chain_leads_to_the_tables_as_they_are(fresh: Engine) -> None:
@@ -90,3 +99,45 @@ def test_sqlite_is_safe_against_a_power_cut(tmp_path: Path) -> None:
         }
     assert said == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
     engine.dispose()
+
+
+def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: Engine) -> None:
+    """Suppressions know their cause apart from now on, and consent may say more."""
+    settings = config()
+    with fresh.execution_options(writing=True).connect() as connection, connection.begin():
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO suppression (key, reason, at) VALUES"
+                " ('a', 'bounced: no such user', '2015-10-01'), ('b', 'manual', '2015-10-01'),"
+                " ('c', 'complained: x: y', '2015-10-01')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO subscriber (id, address, address_key, suppression_key, name, state, created_at,"
+                " changed_at, token_version) VALUES (1, 'a@example.org', 'a@example.org', :key, '', 'active',"
+                " '2015-10-01', '2015-10-01', 0)"
+            ),
+            {"key": "0" * 64},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO consent (subscriber_id, act, at, origin, wording)"
+                " VALUES (1, 'confirmed', '2015-10-01', 'editor', 'asked')"
+            )
+        )
+    assert upgrade(fresh)
+    with fresh.begin() as connection:
+        rows = connection.execute(text("SELECT key, cause, reason FROM suppression ORDER BY key")).all()
+        assert [tuple(row) for row in rows] == [
+            ("a", "bounced", "no such user"),
+            ("b", "manual", ""),
+            ("c", "complained", "x: y"),
+        ]
+        assert connection.execute(text("SELECT act, address FROM consent")).all() == [("confirmed", "")]
+        connection.execute(text("UPDATE consent SET act = 'moved'"))
+    for wrong in ("UPDATE consent SET act = 'dreamt'", "UPDATE suppression SET cause = 'dreamt'"):
+        with pytest.raises(IntegrityError), fresh.begin() as connection:
+            connection.execute(text(wrong))

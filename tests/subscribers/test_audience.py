@@ -7,31 +7,22 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from subscribers.address import parse
-from subscribers.audience import ERASED, SUPPRESSED, Recipient, audience, recipients, still_welcome
-from subscribers.models import State, Subscriber
-from subscribers.suppression import suppress, suppression_key
+from subscribers.audience import (
+    ERASED,
+    SUPPRESSED,
+    Recipient,
+    audience,
+    audience_size,
+    recipients,
+    still_welcome,
+)
+from subscribers.models import Cause, State, Subscriber
+from subscribers.suppression import put, suppression_key
+from tests.subscribers.people import SECRET, person
 
-SECRET = b"p" * 32
 
-
-def person(session: Session, text: str, state: State, now: datetime) -> int:
-    """The id of a new row, written past `lifecycle`: every state is needed here."""
-    address = parse(text)
-    row = Subscriber(
-        address=address.address,
-        address_key=address.key,
-        suppression_key=suppression_key(address.key, SECRET),
-        name="Reader",
-        state=state,
-        created_at=now,
-        changed_at=now,
-        token_version=3,
-    )
-    session.add(row)
-    session.flush()
-    assert row.id is not None
-    return row.id
+def never_again(session: Session, text: str, now: datetime) -> None:
+    put(session, [suppression_key(text, SECRET)], Cause.MANUAL, reason="", now=now)
 
 
 def test_only_the_active_and_not_suppressed_are_the_audience(engine: Engine, now: datetime) -> None:
@@ -40,9 +31,10 @@ def test_only_the_active_and_not_suppressed_are_the_audience(engine: Engine, now
         ids = {state: person(session, f"{state}@example.org", state, now) for state in State}
         second = person(session, "second@example.org", State.ACTIVE, now)
         never = person(session, "never@example.org", State.ACTIVE, now)
-        suppress(session, suppression_key("never@example.org", SECRET), reason="manual", now=now)
-        suppress(session, suppression_key("stranger@example.org", SECRET), reason="manual", now=now)
+        never_again(session, "never@example.org", now)
+        never_again(session, "stranger@example.org", now)
         assert list(session.execute(audience()).scalars()) == [ids[State.ACTIVE], second]
+        assert audience_size(session) == 2
         asked = [*ids.values(), second, never, 999_999]
         assert still_welcome(session, asked) == {
             **{ids[state]: state.value for state in State if state != State.ACTIVE},
@@ -54,13 +46,13 @@ def test_only_the_active_and_not_suppressed_are_the_audience(engine: Engine, now
 def test_suppression_is_the_reason_that_wins(engine: Engine, now: datetime) -> None:
     with Session(engine) as session, session.begin():
         one = person(session, "one@example.org", State.PAUSED, now)
-        suppress(session, suppression_key("one@example.org", SECRET), reason="manual", now=now)
+        never_again(session, "one@example.org", now)
         assert still_welcome(session, [one]) == {one: SUPPRESSED}
 
 
 def test_a_recipient_is_what_the_letter_needs(engine: Engine, now: datetime) -> None:
     with Session(engine) as session, session.begin():
-        one = person(session, "One@example.org", State.ACTIVE, now)
+        one = person(session, "One@example.org", State.ACTIVE, now, version=3)
         assert recipients(session, [one, 999_999]) == {one: Recipient(one, "One@example.org", "Reader", 3)}
         assert recipients(session, []) == {}
 

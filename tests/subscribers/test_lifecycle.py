@@ -1,67 +1,41 @@
 """The lifecycle: what leads where, with its proof, and who is never brought back."""
 
-import os
-import threading
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import Engine
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
-from digest.database import open_engine, writing
+from digest.database import writing
 from subscribers.address import parse
+from subscribers.arrivals import add, add_all, ask, ask_all
 from subscribers.audience import audience, recipients
-from subscribers.lifecycle import (
-    Cause,
-    Evidence,
-    Newcomer,
-    NotAllowed,
-    Origin,
-    add,
-    add_all,
-    add_departed,
-    find,
-    pause,
-    rejoin,
-    resume,
-    standing,
-    states_of,
-    suppress,
-    unsubscribe,
+from subscribers.departures import bar, bar_all
+from subscribers.evidence import Evidence, Newcomer, NotAllowed, Origin
+from subscribers.lifecycle import confirm, may_return, move, pause, rejoin, resume, unsubscribe
+from subscribers.models import Cause, Consent, State, Subscriber, Suppression
+from subscribers.roll import Standing, find, roll, standing, states_of
+from subscribers.suppression import put, suppression_key
+from tests.subscribers.people import (
+    NOW,
+    READER,
+    SECRET,
+    at_once,
+    by_editor,
+    enrol,
+    everything,
+    id_of,
+    lines,
+    on_page,
+    person,
 )
-from subscribers.models import Consent, State, Suppression
-from subscribers.suppression import suppress as put_on_list
-from subscribers.suppression import suppression_key
 
-SECRET = b"p" * 32
-NOW = datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
-READER = parse("Reader@example.org")
+#: what nobody who is on the list, nor anybody else, would be brought back by
+BARRING = [Cause.LEFT, Cause.BOUNCED, Cause.COMPLAINED, Cause.MANUAL]
 
 
-def by_editor(at: datetime = NOW, ground: str = "asked at the counter") -> Evidence:
-    return Evidence(origin=Origin.EDITOR, at=at, wording=ground)
-
-
-def on_page(at: datetime = NOW) -> Evidence:
-    return Evidence(origin=Origin.PAGE, at=at, wording="Unsubscribe")
-
-
-def enrol(session: Session, text: str = "Reader@example.org") -> int:
-    add(session, Newcomer(parse(text), "Reader"), by_editor(), SECRET)
-    found = find(session, parse(text).key)
-    assert found is not None
-    assert found.id is not None
-    return found.id
-
-
-def lines(session: Session) -> list[tuple[str, str, str]]:
-    rows = session.exec(select(Consent).order_by(col(Consent.id)))
-    return [(str(row.act), row.origin, row.wording) for row in rows]
+# --- coming -------------------------------------------------------------------------------------------
 
 
 def test_an_editor_adds_somebody_with_a_stated_ground(engine: Engine) -> None:
@@ -76,10 +50,14 @@ def test_an_editor_adds_somebody_with_a_stated_ground(engine: Engine) -> None:
         assert lines(session) == [("confirmed", "editor", "asked at the counter; opted in 2014")]
 
 
-def test_nobody_is_added_without_a_ground(engine: Engine) -> None:
+@pytest.mark.parametrize("ground", ["", " "])
+def test_nobody_is_added_without_a_ground(engine: Engine, ground: str) -> None:
     with writing(engine) as session:
         with pytest.raises(ValueError, match="ground"):
-            add(session, Newcomer(READER), by_editor(ground=" "), SECRET)
+            add(session, Newcomer(READER), by_editor(ground=ground), SECRET)
+        for many in (add_all, ask_all):
+            with pytest.raises(ValueError, match="ground"):
+                many(session, [Newcomer(READER)], by_editor(ground=ground), SECRET)
         assert find(session, READER.key) is None
 
 
@@ -87,6 +65,133 @@ def test_an_address_that_mixes_alphabets_is_not_added(engine: Engine) -> None:
     """A-4."""
     with writing(engine) as session, pytest.raises(NotAllowed, match="alphabets"):
         add(session, Newcomer(parse("раypal@example.org")), by_editor(), SECRET)
+
+
+def test_an_address_that_mixes_alphabets_is_taken_once_its_mailbox_says_yes(engine: Engine) -> None:
+    """A-4."""
+    with writing(engine) as session:
+        one = ask(session, parse("раypal@example.org"), on_page(), SECRET)
+        assert list(session.execute(audience()).scalars()) == []
+        assert confirm(session, one, on_page()) is True
+        assert list(session.execute(audience()).scalars()) == [one]
+
+
+def test_many_are_added_in_one_go_and_the_known_are_left_alone(engine: Engine) -> None:
+    people = [Newcomer(parse(f"reader{n}@example.org"), f"Reader {n}") for n in range(2100)]
+    with writing(engine) as session:
+        enrol(session, "reader7@example.org")
+        never = parse("reader8@example.org")
+        bar(session, never, Cause.MANUAL, by_editor(), SECRET)
+        entered = add_all(session, people, by_editor(), SECRET)
+        assert entered == {one.address.key for one in people} - {"reader7@example.org", never.key}
+        ids = list(session.execute(audience()).scalars())
+        assert len(ids) == 2099
+        names = {one.address: one.name for one in recipients(session, ids).values()}
+        assert names["reader9@example.org"] == "Reader 9"
+        assert names["reader7@example.org"] == "Reader"
+        assert len(lines(session)) == 2099
+
+
+def test_many_are_asked_in_one_go_and_the_known_are_left_alone(engine: Engine) -> None:
+    """I-3: whose consent nobody knows is on the list, and receives nothing until they say yes."""
+    people = [Newcomer(parse(f"reader{n}@example.org"), proof=f"row {n}") for n in range(4)]
+    with writing(engine) as session:
+        enrol(session, "reader1@example.org")
+        bar(session, people[2].address, Cause.LEFT, by_editor(), SECRET)
+        asked = ask_all(session, people, by_editor(), SECRET)
+        assert asked == {people[n].address.key: id_of(session, people[n].address) for n in (0, 3)}
+        assert states_of(session, [one.address.key for one in people]) == {
+            "reader0@example.org": State.PENDING,
+            "reader1@example.org": State.ACTIVE,
+            "reader3@example.org": State.PENDING,
+        }
+        assert lines(session) == [
+            ("confirmed", "editor", "asked at the counter"),
+            ("requested", "editor", "asked at the counter; row 0"),
+            ("requested", "editor", "asked at the counter; row 3"),
+        ]
+
+
+def test_two_spellings_of_a_mailbox_are_one_person(engine: Engine) -> None:
+    """A-2."""
+    with writing(engine) as session:
+        both = [Newcomer(parse("Reader@Example.org")), Newcomer(parse("reader@example.ORG"))]
+        assert add_all(session, both, by_editor(), SECRET) == {READER.key}
+        assert [one.address for one in roll(session)] == ["Reader@example.org"]
+        assert ask(session, parse("READER@example.org"), on_page(), SECRET) == id_of(session, READER)
+
+
+def test_who_asked_gets_nothing_until_the_mailbox_says_yes(engine: Engine) -> None:
+    """LC-1, U-7: of who asked no more is kept than the proof that somebody did."""
+    evidence = Evidence(
+        origin=Origin.PAGE, at=NOW, wording="Subscribe", ip="192.0.2.1", user_agent="Mozilla/5.0"
+    )
+    with writing(engine) as session:
+        one = ask(session, READER, evidence, SECRET)
+        assert standing(session, one) == Standing(State.PENDING, "Reader@example.org", 0, None)
+        assert list(session.execute(audience()).scalars()) == []
+        later = NOW + timedelta(hours=1)
+        assert confirm(session, one, on_page(later, "Yes")) is True
+        assert confirm(session, one, on_page(later + timedelta(hours=1), "Yes")) is False
+        assert list(session.execute(audience()).scalars()) == [one]
+        kept = [
+            (row.subscriber_id, str(row.act), row.at, row.origin, row.wording, row.ip, row.user_agent)
+            for row in session.exec(select(Consent).order_by(col(Consent.id)))
+        ]
+        assert kept == [
+            (one, "requested", NOW, "page", "Subscribe", "192.0.2.1", "Mozilla/5.0"),
+            (one, "confirmed", later, "page", "Yes", None, None),
+        ]
+
+
+def test_two_editors_adding_one_person_at_once_make_one_row(engine: Engine) -> None:
+    """I-4, concurrently: the second sees the first's row and not an error."""
+
+    def try_it() -> bool:
+        with writing(engine) as session:
+            return add(session, Newcomer(READER), by_editor(), SECRET)
+
+    assert sorted(map(str, at_once(*[try_it] * 4))) == ["False", "False", "False", "True"]
+    with writing(engine) as session:
+        assert len(lines(session)) == 1
+
+
+def test_two_visitors_asking_for_one_address_at_once_make_one_row(engine: Engine) -> None:
+    """A-2, concurrently."""
+
+    def try_it() -> int:
+        with writing(engine) as session:
+            return ask(session, READER, on_page(), SECRET)
+
+    answers = at_once(*[try_it] * 4)
+    with writing(engine) as session:
+        assert answers == [id_of(session, READER)] * 4
+        assert [act for act, _, _ in lines(session)] == ["requested"] * 4
+
+
+def test_an_import_and_a_bar_at_once_never_leave_somebody_active_on_the_list(engine: Engine) -> None:
+    """I-4, P-2, concurrently: whoever comes second sees what the first did."""
+    people = [parse(f"reader{n}@example.org") for n in range(300)]
+
+    def imports() -> set[str]:
+        with writing(engine) as session:
+            return add_all(session, [Newcomer(one) for one in people], by_editor(), SECRET)
+
+    def bars() -> set[str]:
+        with writing(engine) as session:
+            return bar_all(session, people, Cause.MANUAL, by_editor(), SECRET)
+
+    answers = at_once(imports, bars)
+    assert {one.key for one in people} in answers
+    with writing(engine) as session:
+        assert states_of(session, [one.key for one in people]).keys() in (
+            set(),
+            {one.key for one in people},
+        )
+        assert [one.state for one in roll(session) if one.state == State.ACTIVE] == []
+
+
+# --- leaving, pausing, coming back --------------------------------------------------------------------
 
 
 def test_leaving_is_written_down_once(engine: Engine) -> None:
@@ -127,72 +232,10 @@ def test_who_left_comes_back_by_their_own_act_only(engine: Engine) -> None:
             with pytest.raises(NotAllowed):
                 step(session, one, on_page())
         assert add_all(session, [Newcomer(READER)], by_editor(), SECRET) == set()
+        assert ask_all(session, [Newcomer(READER)], by_editor(), SECRET) == {}
         assert states_of(session, [READER.key, "x@example.org"]) == {READER.key: State.UNSUBSCRIBED}
         assert rejoin(session, one, on_page()) is True
         assert states_of(session, [READER.key]) == {READER.key: State.ACTIVE}
-
-
-@pytest.mark.parametrize(
-    ("cause", "state"),
-    [
-        (Cause.MANUAL, State.UNSUBSCRIBED),
-        (Cause.BOUNCED, State.BOUNCED),
-        (Cause.COMPLAINED, State.COMPLAINED),
-    ],
-)
-def test_nothing_brings_back_who_is_suppressed(engine: Engine, cause: Cause, state: State) -> None:
-    """I-4, P-2."""
-    with writing(engine) as session:
-        one = enrol(session)
-        assert suppress(session, READER, cause, by_editor(), SECRET) is True
-        assert suppress(session, READER, cause, by_editor(), SECRET) is False
-        found = standing(session, one)
-        assert found is not None
-        assert (found.state, found.suppressed) == (state, True)
-        with pytest.raises(NotAllowed):
-            add(session, Newcomer(READER), by_editor(), SECRET)
-        for step in (pause, resume, rejoin):
-            with pytest.raises(NotAllowed):
-                step(session, one, on_page())
-        assert list(session.execute(audience()).scalars()) == []
-        reasons = [row.reason for row in session.exec(select(Suppression))]
-        assert reasons == [f"{cause}: asked at the counter"]
-
-
-def test_who_was_put_on_the_list_while_paused_does_not_resume(engine: Engine) -> None:
-    """P-2: the list wins over the state, whoever wrote on it."""
-    with writing(engine) as session:
-        one = enrol(session)
-        pause(session, one, on_page())
-        put_on_list(session, suppression_key(READER.key, SECRET), reason="manual", now=NOW)
-        with pytest.raises(NotAllowed, match="suppressed"):
-            resume(session, one, on_page())
-        assert states_of(session, [READER.key]) == {READER.key: State.PAUSED}
-
-
-def test_an_unknown_address_can_be_suppressed_before_it_ever_comes(engine: Engine) -> None:
-    with writing(engine) as session:
-        assert suppress(session, READER, Cause.MANUAL, by_editor(), SECRET) is True
-        with pytest.raises(NotAllowed, match="suppressed"):
-            add(session, Newcomer(READER), by_editor(), SECRET)
-        assert find(session, READER.key) is None
-
-
-def test_a_complaint_stays_a_complaint(engine: Engine) -> None:
-    with writing(engine) as session:
-        one = enrol(session)
-        suppress(session, READER, Cause.COMPLAINED, by_editor(), SECRET)
-        assert unsubscribe(session, one, on_page()) is False
-        assert states_of(session, [READER.key]) == {READER.key: State.COMPLAINED}
-
-
-def test_a_list_of_departed_keeps_them_from_coming_back(engine: Engine) -> None:
-    """I-4: the file of those who left is read before the file of those who are there."""
-    with writing(engine) as session:
-        assert add_departed(session, [Newcomer(READER)], by_editor(), SECRET) == {READER.key}
-        assert add_all(session, [Newcomer(READER)], by_editor(), SECRET) == set()
-        assert states_of(session, [READER.key]) == {READER.key: State.UNSUBSCRIBED}
-        assert lines(session) == [("withdrawn", "editor", "asked at the counter")]
 
 
 def test_an_old_leave_does_not_undo_a_newer_return(engine: Engine) -> None:
@@ -204,6 +247,16 @@ def test_an_old_leave_does_not_undo_a_newer_return(engine: Engine) -> None:
         assert unsubscribe(session, one, on_page(NOW + timedelta(hours=2))) is False
         pause(session, one, on_page(NOW + timedelta(hours=5)))
         assert unsubscribe(session, one, on_page(NOW + timedelta(hours=4))) is True
+
+
+def test_an_old_leave_does_not_undo_a_newer_yes(engine: Engine) -> None:
+    """U-3: nor what they said through a link sent to their mailbox."""
+    with writing(engine) as session:
+        one = enrol(session)
+        unsubscribe(session, one, on_page(NOW + timedelta(hours=1)))
+        confirm(session, one, on_page(NOW + timedelta(hours=3)))
+        assert unsubscribe(session, one, on_page(NOW + timedelta(hours=2))) is False
+        assert states_of(session, [READER.key]) == {READER.key: State.ACTIVE}
 
 
 def test_a_change_and_its_proof_are_one_transaction(engine: Engine) -> None:
@@ -226,179 +279,332 @@ def test_a_change_and_its_proof_are_one_transaction(engine: Engine) -> None:
         assert [act for act, _, _ in lines(session)] == ["confirmed"]
 
 
-def test_many_are_added_in_one_go_and_the_known_are_left_alone(engine: Engine) -> None:
-    people = [Newcomer(parse(f"reader{n}@example.org"), f"Reader {n}") for n in range(2100)]
+# --- every arrow, and every step that is none ---------------------------------------------------------
+
+OTHER = parse("other@example.org")
+#: the act -> where it leads from each state; what is not named is not allowed
+LEADS: dict[str, dict[State, State]] = {
+    "confirm": dict.fromkeys(State, State.ACTIVE),
+    "pause": {State.ACTIVE: State.PAUSED, State.PAUSED: State.PAUSED},
+    "resume": {State.PAUSED: State.ACTIVE, State.ACTIVE: State.ACTIVE},
+    "rejoin": {State.UNSUBSCRIBED: State.ACTIVE, State.ACTIVE: State.ACTIVE},
+    "move": {State.ACTIVE: State.ACTIVE, State.PAUSED: State.PAUSED},
+    # A complaint is the stronger word.
+    "unsubscribe": dict.fromkeys(State, State.UNSUBSCRIBED) | {State.COMPLAINED: State.COMPLAINED},
+}
+WRITTEN = {"confirm": "confirmed", "pause": "paused", "resume": "resumed", "rejoin": "confirmed"} | {
+    "move": "moved",
+    "unsubscribe": "withdrawn",
+}
+ACTS: dict[str, Callable[[Session, int], object]] = {
+    "confirm": lambda session, one: confirm(session, one, on_page()),
+    "pause": lambda session, one: pause(session, one, on_page()),
+    "resume": lambda session, one: resume(session, one, on_page()),
+    "rejoin": lambda session, one: rejoin(session, one, on_page()),
+    "move": lambda session, one: move(session, one, OTHER, on_page(), SECRET),
+    "unsubscribe": lambda session, one: unsubscribe(session, one, on_page()),
+}
+
+
+@pytest.mark.parametrize("act", LEADS)
+def test_every_act_leads_where_its_arrow_does_and_nowhere_else(sqlite_engine: Engine, act: str) -> None:
+    """LC-1, LC-3: from every state, with one line of consent where something changed and none where not."""
+    for state in State:
+        with Session(sqlite_engine) as session:
+            one = person(session, "reader@example.org", state)
+            before = everything(session)
+            leads = LEADS[act].get(state)
+            if leads is None:
+                with pytest.raises(NotAllowed):
+                    ACTS[act](session, one)
+                assert everything(session) == before
+                continue
+            ACTS[act](session, one)
+            is_new = leads != state or act == "move"
+            found = session.get_one(Subscriber, one, populate_existing=True)
+            assert (found.state, [line[0] for line in lines(session)]) == (
+                leads,
+                [WRITTEN[act]] if is_new else [],
+            )
+            if not is_new:
+                assert everything(session) == before
+
+
+@pytest.mark.parametrize("act", ["confirm", "pause", "resume", "rejoin", "move"])
+def test_nobody_has_no_steps_to_take(engine: Engine, act: str) -> None:
+    """LC-3."""
     with writing(engine) as session:
-        enrol(session, "reader7@example.org")
-        never = parse("reader8@example.org")
-        suppress(session, never, Cause.MANUAL, by_editor(), SECRET)
-        entered = add_all(session, people, by_editor(), SECRET)
-        assert entered == {one.address.key for one in people} - {"reader7@example.org", never.key}
-        ids = list(session.execute(audience()).scalars())
-        assert len(ids) == 2099
-        names = {one.address: one.name for one in recipients(session, ids).values()}
-        assert names["reader9@example.org"] == "Reader 9"
-        assert names["reader7@example.org"] == "Reader"
-        assert len(lines(session)) == 2099
+        with pytest.raises(NotAllowed, match="no such subscriber"):
+            ACTS[act](session, 999_999)
+        assert lines(session) == []
 
 
-def test_two_editors_adding_one_person_at_once_make_one_row(engine: Engine) -> None:
-    """I-4, concurrently: the second sees the first's row and not an error."""
-    answers: list[object] = []
-    gate = threading.Barrier(4)
+# --- the suppression list and the states --------------------------------------------------------------
 
-    def try_it() -> None:
-        gate.wait()
-        try:
-            with writing(engine) as session:
-                answers.append(add(session, Newcomer(READER), by_editor(), SECRET))
-        except Exception as error:  # noqa: BLE001
-            answers.append(error)
+GOES: dict[Cause, dict[State, State]] = {
+    Cause.LEFT: dict.fromkeys((State.PENDING, State.ACTIVE, State.PAUSED, State.BOUNCED), State.UNSUBSCRIBED),
+    Cause.MANUAL: dict.fromkeys((State.PENDING, State.ACTIVE, State.PAUSED), State.UNSUBSCRIBED),
+    Cause.BOUNCED: dict.fromkeys((State.PENDING, State.ACTIVE, State.PAUSED), State.BOUNCED),
+    Cause.COMPLAINED: dict.fromkeys(set(State) - {State.COMPLAINED}, State.COMPLAINED),
+}
+NOTED = {
+    Cause.LEFT: "withdrawn",
+    Cause.MANUAL: "withdrawn",
+    Cause.BOUNCED: "bounced",
+    Cause.COMPLAINED: "complained",
+}
 
-    threads = [threading.Thread(target=try_it) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(map(str, answers)) == ["False", "False", "False", "True"]
+
+@pytest.mark.parametrize("cause", BARRING)
+def test_being_barred_moves_everybody_as_the_cause_has_it(engine: Engine, cause: Cause) -> None:
+    """LC-1, LC-2."""
     with writing(engine) as session:
-        assert len(lines(session)) == 1
+        people = {state: parse(f"{state}@example.org") for state in State}
+        for state, address in people.items():
+            person(session, address.address, state)
+        stranger = parse("stranger@example.org")
+        everybody = [*people.values(), stranger]
+        new = bar_all(session, everybody, cause, by_editor(NOW + timedelta(days=1)), SECRET)
+        assert new == {one.key for one in everybody}
+        assert states_of(session, [one.key for one in everybody]) == {
+            address.key: GOES[cause].get(state, state) for state, address in people.items()
+        }
+        noted = (NOTED[cause], "editor", f"asked at the counter; {cause}")
+        assert lines(session) == [noted] * len(GOES[cause])
+        kept = [(row.cause, row.reason, row.at) for row in session.exec(select(Suppression))]
+        assert kept == [(cause, "asked at the counter", NOW + timedelta(days=1))] * 7
+        moved_at = {one.state: one.changed_at for one in roll(session) if one.changed_at > NOW}
+        assert moved_at == dict.fromkeys(GOES[cause].values(), NOW + timedelta(days=1))
 
 
-PEOPLE = [parse(f"reader{n}@example.org") for n in range(3)]
-persons = st.sampled_from(range(3))
-
-
-class Walk(RuleBasedStateMachine):
-    """LC-3: random lives of three people, against a model that knows only the rules."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.engine = open_engine(f"sqlite:///{Path(self.folder.name) / 'digest.db'}")
-        SQLModel.metadata.create_all(self.engine)
-        self.states: dict[int, str] = {}
-        self.never: set[int] = set()
-        self.at = NOW
-
-    def teardown(self) -> None:
-        self.engine.dispose()
-        self.folder.cleanup()
-
-    def _act(self, who: int, act: object) -> bool:
-        """Whether the act was allowed."""
-        self.at += timedelta(minutes=1)
-        with writing(self.engine) as session:
-            found = find(session, PEOPLE[who].key)
-            one = found.id if found and found.id else 0
-            try:
-                act(session, one, on_page(self.at))  # type: ignore[operator]
-            except NotAllowed:
-                return False
-        return True
-
-    @rule(who=persons)
-    def added(self, who: int) -> None:
-        self.at += timedelta(minutes=1)
-        allowed = self.states.get(who, "active") == "active" and who not in self.never
-        with writing(self.engine) as session:
-            try:
-                add(session, Newcomer(PEOPLE[who]), by_editor(self.at), SECRET)
-            except NotAllowed:
-                assert not allowed
-            else:
-                assert allowed
-                self.states[who] = "active"
-
-    @rule(some=st.lists(persons, max_size=4))
-    def imported(self, some: list[int]) -> None:
-        self.at += timedelta(minutes=1)
-        with writing(self.engine) as session:
-            entered = add_all(session, [Newcomer(PEOPLE[one]) for one in some], by_editor(self.at), SECRET)
-        new = {one for one in some if one not in self.states and one not in self.never}
-        assert entered == {PEOPLE[one].key for one in new}
-        self.states.update(dict.fromkeys(new, "active"))
-
-    @rule(some=st.lists(persons, max_size=4))
-    def departed_imported(self, some: list[int]) -> None:
-        with writing(self.engine) as session:
-            add_departed(session, [Newcomer(PEOPLE[one]) for one in some], by_editor(self.at), SECRET)
-        for one in some:
-            self.states.setdefault(one, "unsubscribed")
-
-    @rule(who=persons)
-    def left(self, who: int) -> None:
-        assert self._act(who, unsubscribe)
-        if self.states.get(who, "complained") != "complained":
-            self.states[who] = "unsubscribed"
-
-    @rule(who=persons)
-    def paused(self, who: int) -> None:
-        allowed = self.states.get(who) in ("active", "paused")
-        assert self._act(who, pause) is allowed
-        if allowed:
-            self.states[who] = "paused"
-
-    @rule(who=persons)
-    def resumed(self, who: int) -> None:
-        allowed = self.states.get(who) in ("active", "paused") and who not in self.never
-        assert self._act(who, resume) is allowed
-        if allowed:
-            self.states[who] = "active"
-
-    @rule(who=persons)
-    def came_back(self, who: int) -> None:
-        allowed = self.states.get(who) in ("active", "unsubscribed") and who not in self.never
-        assert self._act(who, rejoin) is allowed
-        if allowed:
-            self.states[who] = "active"
-
-    @rule(who=persons, cause=st.sampled_from(Cause))
-    def suppressed(self, who: int, cause: Cause) -> None:
-        self.at += timedelta(minutes=1)
-        with writing(self.engine) as session:
-            suppress(session, PEOPLE[who], cause, by_editor(self.at), SECRET)
-        self.never.add(who)
-        state = self.states.get(who)
-        if state in ("active", "paused"):
-            self.states[who] = {"manual": "unsubscribed"}.get(cause, cause.value)
-        elif state is not None and cause == Cause.COMPLAINED:
-            self.states[who] = "complained"
-
-    @invariant()
-    def the_audience_is_who_is_active_and_not_suppressed(self) -> None:
-        with Session(self.engine) as session:
-            ids = list(session.execute(audience()).scalars())
-            got = {one.address for one in recipients(session, ids).values()}
-            kept = states_of(session, [one.key for one in PEOPLE])
-        active = {one for one, state in self.states.items() if state == "active"}
-        assert got == {PEOPLE[one].address for one in active - self.never}
-        assert kept == {PEOPLE[one].key: state for one, state in self.states.items()}
-
-    @invariant()
-    def every_change_has_its_line(self) -> None:
-        """LC-2: the newest line of consent agrees with the state, where consent is what changed it."""
-        agrees = {"confirmed": "active", "resumed": "active", "paused": "paused"}
-        with Session(self.engine) as session:
-            for one in PEOPLE:
-                found = find(session, one.key)
-                if found is None or found.state == State.BOUNCED:
-                    continue
-                newest = session.exec(
-                    select(Consent)
-                    .where(col(Consent.subscriber_id) == found.id)
-                    .order_by(col(Consent.id).desc())
-                ).first()
-                assert newest is not None
-                expected = agrees.get(newest.act)
-                assert found.state == expected or (
-                    expected is None and found.state in (State.UNSUBSCRIBED, State.COMPLAINED)
-                )
-
-
-Walk.TestCase.settings = settings(
-    max_examples=max(10, int(os.environ.get("PROVE_EXAMPLES", "200")) // 10),
-    stateful_step_count=30,
-    deadline=None,
+@pytest.mark.parametrize(
+    ("cause", "state"),
+    [
+        (Cause.MANUAL, State.UNSUBSCRIBED),
+        (Cause.BOUNCED, State.BOUNCED),
+        (Cause.COMPLAINED, State.COMPLAINED),
+    ],
 )
-TestWalk = Walk.TestCase
+def test_neither_an_editor_nor_a_page_brings_back_who_is_suppressed(
+    engine: Engine, cause: Cause, state: State
+) -> None:
+    """I-4, P-2."""
+    with writing(engine) as session:
+        one = enrol(session)
+        assert bar(session, READER, cause, by_editor(), SECRET) is True
+        assert bar(session, READER, cause, by_editor(), SECRET) is False
+        assert standing(session, one) == Standing(state, "Reader@example.org", 0, cause)
+        with pytest.raises(NotAllowed):
+            add(session, Newcomer(READER), by_editor(), SECRET)
+        assert add_all(session, [Newcomer(READER)], by_editor(), SECRET) == set()
+        for step in (pause, resume, rejoin):
+            with pytest.raises(NotAllowed):
+                step(session, one, on_page())
+        assert list(session.execute(audience()).scalars()) == []
+        reasons = [(row.cause, row.reason) for row in session.exec(select(Suppression))]
+        assert reasons == [(cause, "asked at the counter")]
+
+
+def test_who_left_as_another_list_says_is_back_by_their_own_act(engine: Engine) -> None:
+    """P-4: what keeps a leaver off the list is lifted by nobody but themselves."""
+    with writing(engine) as session:
+        one = enrol(session)
+        bar(session, READER, Cause.LEFT, by_editor(), SECRET)
+        for step in (pause, resume):
+            with pytest.raises(NotAllowed):
+                step(session, one, on_page())
+        assert rejoin(session, one, on_page()) is True
+        assert standing(session, one) == Standing(State.ACTIVE, "Reader@example.org", 0, None)
+        assert list(session.execute(audience()).scalars()) == [one]
+
+
+#: what keeps an address off the list, how long ago it came there -> whether its own yes lifts it
+LIFTED = [
+    (Cause.LEFT, timedelta(0), True),
+    (Cause.ERASED, timedelta(0), True),
+    (Cause.BOUNCED, timedelta(0), True),
+    (Cause.COMPLAINED, timedelta(0), False),
+    (Cause.COMPLAINED, timedelta(days=90) - timedelta(seconds=1), False),
+    (Cause.COMPLAINED, timedelta(days=90), True),
+    (Cause.MANUAL, timedelta(0), False),
+    (Cause.MANUAL, timedelta(days=3650), False),
+]
+
+
+@pytest.mark.parametrize(("cause", "age", "is_lifted"), LIFTED)
+def test_a_yes_from_the_mailbox_lifts_what_keeps_it_off_but_for_an_editors_word_and_a_fresh_complaint(
+    sqlite_engine: Engine, cause: Cause, age: timedelta, is_lifted: bool
+) -> None:
+    """P-4, LC-3."""
+    with writing(sqlite_engine) as session:
+        for state in State:
+            address = parse(f"{state}@example.org")
+            one = person(session, address.address, state)
+            key = suppression_key(address.key, SECRET)
+            put(session, [key], cause, reason="", now=NOW - age)
+            assert may_return(session.get(Suppression, key), NOW) is is_lifted
+            before = everything(session)
+            if is_lifted:
+                assert confirm(session, one, on_page()) is (state != State.ACTIVE)
+                assert standing(session, one) == Standing(State.ACTIVE, address.address, 0, None)
+            else:
+                with pytest.raises(NotAllowed, match="suppressed"):
+                    confirm(session, one, on_page())
+                assert everything(session) == before
+
+
+def test_who_is_nowhere_on_the_list_may_come() -> None:
+    assert may_return(None, NOW) is True
+
+
+def test_who_was_put_on_the_list_while_paused_does_not_resume(engine: Engine) -> None:
+    """P-2: the list wins over the state, whoever wrote on it."""
+    with writing(engine) as session:
+        one = enrol(session)
+        pause(session, one, on_page())
+        put(session, [suppression_key(READER.key, SECRET)], Cause.MANUAL, reason="", now=NOW)
+        with pytest.raises(NotAllowed, match="suppressed"):
+            resume(session, one, on_page())
+        assert states_of(session, [READER.key]) == {READER.key: State.PAUSED}
+
+
+def test_an_unknown_address_can_be_suppressed_before_it_ever_comes(engine: Engine) -> None:
+    with writing(engine) as session:
+        assert bar(session, READER, Cause.MANUAL, by_editor(), SECRET) is True
+        with pytest.raises(NotAllowed, match="suppressed"):
+            add(session, Newcomer(READER), by_editor(), SECRET)
+        assert find(session, READER.key) is None
+
+
+def test_a_complaint_stays_a_complaint(engine: Engine) -> None:
+    with writing(engine) as session:
+        one = enrol(session)
+        bar(session, READER, Cause.COMPLAINED, by_editor(), SECRET)
+        assert unsubscribe(session, one, on_page()) is False
+        assert states_of(session, [READER.key]) == {READER.key: State.COMPLAINED}
+
+
+def test_a_list_of_departed_keeps_them_from_coming_back(engine: Engine) -> None:
+    """I-4: the file of those who left is read before the file of those who are there.
+
+    Nothing is kept of a stranger but the line that knows no address.
+    """
+    with writing(engine) as session:
+        assert bar_all(session, [READER], Cause.LEFT, by_editor(), SECRET) == {READER.key}
+        assert bar_all(session, [READER], Cause.LEFT, by_editor(), SECRET) == set()
+        assert add_all(session, [Newcomer(READER)], by_editor(), SECRET) == set()
+        assert (list(roll(session)), lines(session)) == ([], [])
+        kept = [(row.key, row.cause) for row in session.exec(select(Suppression))]
+        assert kept == [(suppression_key(READER.key, SECRET), Cause.LEFT)]
+
+
+def test_many_are_barred_in_one_go(engine: Engine) -> None:
+    """More than one statement may bind; twice in one list is once."""
+    people = [parse(f"reader{n}@example.org") for n in range(2100)]
+    with writing(engine) as session:
+        add_all(session, [Newcomer(one) for one in people[:1500]], by_editor(), SECRET)
+        new = bar_all(session, [*people, people[0]], Cause.LEFT, by_editor(), SECRET)
+        assert new == {one.key for one in people}
+        assert set(states_of(session, [one.key for one in people]).values()) == {State.UNSUBSCRIBED}
+        assert len(lines(session)) == 3000
+
+
+# --- another address ----------------------------------------------------------------------------------
+
+
+def test_a_move_is_written_down_with_the_address_before(engine: Engine) -> None:
+    """LC-1, U-10."""
+    with writing(engine) as session:
+        one = enrol(session)
+        assert move(session, one, OTHER, on_page(NOW + timedelta(hours=1), "Move"), SECRET) == (
+            "Reader@example.org"
+        )
+        found = session.get_one(Subscriber, one, populate_existing=True)
+        assert (found.address, found.address_key, found.suppression_key, found.token_version) == (
+            OTHER.address,
+            OTHER.key,
+            suppression_key(OTHER.key, SECRET),
+            1,
+        )
+        newest = session.exec(select(Consent).order_by(col(Consent.id).desc())).first()
+        assert newest is not None
+        assert (newest.act, newest.wording, newest.address) == ("moved", "Move", "Reader@example.org")
+
+
+def test_a_move_to_where_letters_go_already_changes_nothing(engine: Engine) -> None:
+    """U-10: nobody is told of it, either."""
+    with writing(engine) as session:
+        one = enrol(session)
+        before = everything(session)
+        assert move(session, one, parse("READER@example.org"), on_page(), SECRET) == ""
+        assert everything(session) == before
+
+
+@pytest.mark.parametrize("state", [one for one in State if one != State.PENDING])
+def test_nobody_moves_to_where_somebody_is(sqlite_engine: Engine, state: State) -> None:
+    """U-10: whatever their state; and the attempt leaves no trace."""
+    with writing(sqlite_engine) as session:
+        one = enrol(session)
+        person(session, OTHER.address, state)
+        before = everything(session)
+        with pytest.raises(NotAllowed, match="already"):
+            move(session, one, OTHER, on_page(), SECRET)
+        assert everything(session) == before
+
+
+def test_who_only_asked_makes_way_for_a_move(engine: Engine) -> None:
+    """U-10: both are yeses of one mailbox, and the move's is the one that was said."""
+    with writing(engine) as session:
+        one = enrol(session)
+        ask(session, OTHER, on_page(), SECRET)
+        assert move(session, one, OTHER, on_page(), SECRET) == "Reader@example.org"
+        assert [(row.id, row.address) for row in roll(session)] == [(one, OTHER.address)]
+
+
+@pytest.mark.parametrize(("cause", "age", "is_lifted"), LIFTED)
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_a_move_lifts_what_a_yes_from_the_mailbox_lifts(
+    sqlite_engine: Engine, cause: Cause, age: timedelta, is_lifted: bool, is_asked: bool
+) -> None:
+    """U-10, P-4: and where it may not, nothing at all has changed."""
+    with writing(sqlite_engine) as session:
+        one = enrol(session)
+        if is_asked:
+            ask(session, OTHER, on_page(), SECRET)
+        put(session, [suppression_key(OTHER.key, SECRET)], cause, reason="", now=NOW - age)
+        before = everything(session)
+        if is_lifted:
+            move(session, one, OTHER, on_page(), SECRET)
+            assert standing(session, one) == Standing(State.ACTIVE, OTHER.address, 1, None)
+        else:
+            with pytest.raises(NotAllowed, match="suppressed"):
+                move(session, one, OTHER, on_page(), SECRET)
+            assert everything(session) == before
+
+
+def test_the_version_in_a_token_begins_again_where_it_ends(engine: Engine) -> None:
+    """T-1: it has 16 bits."""
+    with writing(engine) as session:
+        one = person(session, "reader@example.org", State.ACTIVE, version=2**16 - 1)
+        move(session, one, OTHER, on_page(), SECRET)
+        found = standing(session, one)
+        assert found is not None
+        assert found.token_version == 0
+
+
+def test_two_who_move_to_one_address_at_once_do_not_both_get_it(engine: Engine) -> None:
+    """U-10, concurrently."""
+    with writing(engine) as session:
+        people = [enrol(session, f"reader{n}@example.org") for n in range(4)]
+
+    def moves(one: int) -> Callable[[], str]:
+        def act() -> str:
+            with writing(engine) as session:
+                return move(session, one, OTHER, on_page(), SECRET)
+
+        return act
+
+    answers = at_once(*map(moves, people))
+    assert sorted(type(one).__name__ for one in answers) == ["NotAllowed"] * 3 + ["str"]
+    with writing(engine) as session:
+        assert sum(one.address == OTHER.address for one in roll(session)) == 1

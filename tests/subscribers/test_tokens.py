@@ -44,16 +44,44 @@ def test_a_token_works_for_its_own_purpose_only(made_for: Purpose, read_as: Purp
     assert RING.read(read_as, token) == (Signed(7, 3) if made_for is read_as else None)
 
 
+def test_a_form_s_stamp_is_worthless_for_everything_else_and_nothing_else_is_a_stamp() -> None:
+    """T-2, U-8: its number is a time, and would be somebody's id; a visitor gets one for the asking."""
+    seconds = 1_443_679_200
+    stamp = RING.sign(Purpose.FORM, seconds)
+    others = [purpose for purpose in Purpose if purpose is not Purpose.FORM]
+
+    assert RING.read(Purpose.FORM, stamp) == Signed(seconds, 0)
+    assert [RING.read(purpose, stamp) for purpose in others] == [None] * 4
+    assert [RING.read(Purpose.FORM, RING.sign(purpose, seconds)) for purpose in others] == [None] * 4
+
+
+def test_every_purpose_signs_differently() -> None:
+    """T-2: the purpose is inside the MAC, and nowhere else."""
+    tokens = {RING.sign(purpose, 7, 3) for purpose in Purpose}
+
+    assert len({token[-21:] for token in tokens}) == len(Purpose) == 5
+    assert len({token[:14] for token in tokens}) == 1
+
+
+def test_an_older_version_is_genuine_and_says_which_it_is() -> None:
+    """T-3: whoever reads it decides; leaving asks for no version, the preferences for the current one."""
+    old = [RING.sign(Purpose.LEAVE, 7, version) for version in range(4)]
+
+    assert [RING.read(Purpose.LEAVE, token) for token in old] == [Signed(7, version) for version in range(4)]
+    assert len(set(old)) == 4
+
+
 def test_tokens_of_five_old_keys_still_verify() -> None:
-    """T-4."""
-    old_tokens = [Keyring([key(n)]).sign(Purpose.LEAVE, n) for n in range(5)]
-
-    rotated = Keyring([key(9), *(key(n) for n in range(5))])
-
-    assert [rotated.read(Purpose.LEAVE, token) for token in old_tokens] == [Signed(n, 0) for n in range(5)]
+    """T-4: for every purpose, and after each of the rotations in between."""
+    for rotations in range(1, 6):
+        ring = Keyring([key(n) for n in range(rotations, -1, -1)])
+        for purpose in Purpose:
+            old = [Keyring([key(n)]).sign(purpose, n, n) for n in range(rotations)]
+            assert [ring.read(purpose, token) for token in old] == [Signed(n, n) for n in range(rotations)]
 
 
 def test_the_first_key_signs_and_a_key_that_was_taken_away_verifies_nothing() -> None:
+    """T-4."""
     rotated = Keyring([key(1), key(2)])
     token = rotated.sign(Purpose.LEAVE, 7)
 
@@ -62,6 +90,7 @@ def test_the_first_key_signs_and_a_key_that_was_taken_away_verifies_nothing() ->
 
 
 def test_two_keys_with_the_same_key_id_both_verify() -> None:
+    """T-4: the id has one byte."""
     first = key(0)
     opening = Keyring([first]).sign(Purpose.LEAVE, 7)[:2]
     others = (number.to_bytes(32, "big") for number in range(1, 3000))
@@ -73,6 +102,7 @@ def test_two_keys_with_the_same_key_id_both_verify() -> None:
 
 
 def test_one_changed_character_anywhere_makes_a_token_worthless() -> None:
+    """T-6."""
     token = RING.sign(Purpose.ONE_CLICK, 12345, 6)
 
     for place in range(LENGTH):
