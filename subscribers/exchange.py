@@ -1,19 +1,24 @@
 """People in and out as CSV: a dry run and its report, the import it promised, and the export of all.
 
 An import brings in only whom nobody knew. It never brings back who left, bounced, complained or is
-suppressed (I-4), and who left elsewhere is kept here as having left. What is imported is what the
-report said: it is applied only with the hash that stands in it.
+suppressed (I-4), and who left elsewhere is kept off the list here. What is imported is what the report
+said: it is applied only with the hash that stands in it.
+
+::
+
+    departures   every row that says "gone", whatever stands above or below it
+    arrivals     then all others
+
+A file is done in parts, each a transaction of its own: a long one would keep the pages and a dispatch
+from writing. Once more on the same file an import does only what is left to do, so that one that was
+killed is run again.
 """
 
 import csv
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -21,23 +26,23 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from subscribers.address import Address, BadAddress, is_role, mixes_scripts, parse, suggestion
-from subscribers.lifecycle import (
-    Cause,
-    Evidence,
-    Newcomer,
-    Origin,
-    add_all,
-    add_departed,
-    find,
-    states_of,
-    suppress,
-    unsubscribe,
-)
-from subscribers.models import Consent, State, Subscriber, Suppression
-from subscribers.sheet import GONE, Row, Says, Sheet, examine, rows
-from subscribers.suppression import AT_ONCE, suppressed_among, suppression_key
+from subscribers.arrivals import add_all, ask_all
+from subscribers.departures import bar_all
+from subscribers.evidence import Evidence, Newcomer, Origin
+from subscribers.files import File, Unreadable, examine, fingerprint
+from subscribers.headings import GONE, Row, Says
+from subscribers.models import Cause, Consent, State, Subscriber, Suppression
+from subscribers.report import Report, Terms, Verdict, report_on
+from subscribers.roll import states_of
+from subscribers.sheet import program, rows
+from subscribers.suppression import AT_ONCE, RANK, in_parts, suppressed_among, suppression_key
 
-LISTED = 20  # lines a report names of each kind
+#: begins one transaction on the store
+Opening = Callable[[], AbstractContextManager[Session]]
+#: is told of the people who became pending, within the transaction that made them so
+Asked = Callable[[Session, Sequence[tuple[int, Address]]], None]
+#: is told how many rows are read, and of how many; None while that is not known
+Watch = Callable[[int, int | None], None]
 
 #: what a spreadsheet takes for the beginning of a formula (S-14)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -47,40 +52,7 @@ class Stale(ValueError):
     """What is to be applied is not what the report was about; the message is one line."""
 
 
-class Verdict(StrEnum):
-    """What becomes of a row. The numbers of a report add up to the rows of the file."""
-
-    #: new here: active
-    ACCEPTED = "accepted"
-    #: it says the person left: kept as unsubscribed, whoever they were here
-    LEFT = "left"
-    #: it says the mailbox is dead, complained or is suppressed: never written to again
-    BARRED = "barred"
-    #: it says the person is gone, which is known here
-    ALREADY_GONE = "already_gone"
-    ALREADY_ACTIVE = "already_active"
-    ALREADY_PENDING = "already_pending"
-    ALREADY_PAUSED = "already_paused"
-    WAS_UNSUBSCRIBED = "was_unsubscribed"
-    WAS_BOUNCED = "was_bounced"
-    WAS_COMPLAINED = "was_complained"
-    SUPPRESSED = "suppressed"
-    #: another row of the file stands for the same mailbox
-    DUPLICATE = "duplicate"
-    #: another row of the file says that the person is gone
-    CONTRADICTED = "contradicted"
-    #: it says the person never confirmed, or paused
-    NOT_CONFIRMED = "not_confirmed"
-    PAUSED_THERE = "paused_there"
-    UNKNOWN_STATUS = "unknown_status"
-    ROLE = "role"
-    MIXED_ALPHABETS = "mixed_alphabets"
-    SYNTAX = "syntax"
-    NO_ADDRESS = "no_address"
-    REPEATED_HEADER = "repeated_header"
-
-
-#: what an active row means for somebody who is here
+#: what an arriving row means for somebody who is here
 _HERE = {
     State.PENDING: Verdict.ALREADY_PENDING,
     State.ACTIVE: Verdict.ALREADY_ACTIVE,
@@ -90,57 +62,78 @@ _HERE = {
     State.COMPLAINED: Verdict.WAS_COMPLAINED,
 }
 _CAUSES = {
-    Says.SUPPRESSED: Cause.MANUAL,
+    Says.LEFT: Cause.LEFT,
     Says.BOUNCED: Cause.BOUNCED,
     Says.COMPLAINED: Cause.COMPLAINED,
+    Says.SUPPRESSED: Cause.MANUAL,
 }
-_NOT_ACTIVE = {
-    Says.UNKNOWN: Verdict.UNKNOWN_STATUS,
-    Says.UNCONFIRMED: Verdict.NOT_CONFIRMED,
-    Says.PAUSED: Verdict.PAUSED_THERE,
-}
-#: rows whose lines a report names
-_NAMED = frozenset(Verdict) - {Verdict.ACCEPTED, Verdict.ALREADY_ACTIVE, Verdict.ALREADY_GONE}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """On what terms a file is imported."""
-
-    #: the operator's statement of why these people may be written to
-    ground: str
-    #: functions' mailboxes (abuse@, noreply@) come in too
-    roles: bool = False
+def _unseen(_rows: int, _of: int | None) -> None:
+    """Nobody watches."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What an import would do, or did."""
+def _unasked(_session: Session, _asked: Sequence[tuple[int, Address]]) -> None:
+    """Nobody writes to who was asked."""
 
-    file: str
-    #: stands for the file's bytes and the terms; `apply` wants it
-    hash: str
-    encoding: str
-    applied: bool = False
-    rows: int = 0
-    counts: Counter[Verdict] = field(default_factory=Counter)
-    #: per verdict the first of its lines: number, and the reason or the address
-    lines: dict[Verdict, list[tuple[int, str]]] = field(default_factory=dict)
-    #: accepted addresses that look like slips of the hand: line, typed, probably meant
-    slips: list[tuple[int, str, str]] = field(default_factory=list)
 
-    def note(self, row: Row, verdict: Verdict, why: str) -> None:
-        """Counts *row*, and names its line where that helps a person."""
-        self.rows += 1
-        self.counts[verdict] += 1
-        named = self.lines.setdefault(verdict, []) if verdict in _NAMED else None
-        if named is not None and len(named) < LISTED:
-            named.append((row.line, why[:200]))
+def dry_run(reading: Opening, path: Path, terms: Terms, secret: bytes, watch: Watch = _unseen) -> Report:
+    """What `apply` would do with the file at *path*; nothing is changed.
 
-    def to_json(self) -> str:
-        """The one JSON text of it; every verdict has its number, also where it is 0."""
-        counts = {str(verdict): self.counts[verdict] for verdict in Verdict}
-        return json.dumps({**asdict(self), "counts": counts}, ensure_ascii=False)
+    Raises Unreadable where the file is no list, Stale where it changes meanwhile.
+    """
+    file = examine(path)
+    visit = _Visit(reading, file, terms, secret, report_on(file, program(file), terms), watch)
+    _make(visit, f"{path.name} changed while it was read: run the import again")
+    return visit.report
+
+
+def apply(
+    writing: Opening,
+    path: Path,
+    terms: Terms,
+    hash: str,
+    secret: bytes,
+    now: datetime,
+    *,
+    asked: Asked = _unasked,
+    watch: Watch = _unseen,
+) -> Report:
+    """The import, in many short transactions; once more on the same file it changes nothing.
+
+    Raises Stale where *hash* is not that of the file and terms as they are now, and ValueError where
+    no ground is stated.
+    """
+    if not terms.ground.strip():
+        raise ValueError("nobody is imported without a stated ground")
+    file = examine(path)
+    report = report_on(file, program(file), terms)
+    if hash != report.hash:
+        raise Stale(
+            f"{path.name} or its terms are not what the report {hash} was about:"
+            " run the import again without --apply and read the new report"
+        )
+    evidence = Evidence(
+        origin=Origin.IMPORT, at=now, wording=f"{terms.ground} ({path.name}, {file.fingerprint[:16]})"
+    )
+    _make(
+        _Visit(writing, file, terms, secret, report, watch, evidence, asked),
+        f"{path.name} changed while it was imported, and some of it is in:"
+        " run the import again without --apply and read the new report",
+    )
+    report.applied = True
+    return report
+
+
+def _make(visit: "_Visit", changed: str) -> None:
+    """The visit is made; Stale, saying *changed*, where the file is another one by then."""
+    try:
+        visit.make()
+    except Unreadable:
+        if fingerprint(visit.file.path) == visit.file.fingerprint:
+            raise
+    if fingerprint(visit.file.path) != visit.file.fingerprint:
+        raise Stale(changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,156 +142,191 @@ class _Candidate:
 
     row: Row
     address: Address
+    #: what the suppression list knows the address by
     key: str
+    #: a row above says, too, that this person is gone
+    again: bool = False
+
+    def newcomer(self, told: str = "") -> Newcomer:
+        """The person, as they are added; what was *told* of them stands before what the file says."""
+        return Newcomer(self.address, self.row.name, ", ".join(filter(None, (told, self.row.proof))))
 
 
-def dry_run(session: Session, path: Path, terms: Terms, secret: bytes) -> Report:
-    """What `apply` would do with the file at *path*; nothing is changed. Raises `sheet.Unreadable`."""
-    sheet = examine(path)
-    report = _report(sheet, terms)
-    for part in _candidates(sheet, terms, secret, report):
-        for one, verdict in _judged(session, part):
-            _note(report, one, verdict)
-    return report
+@dataclass(slots=True)
+class _Visit:
+    """One way through a file, twice from end to end: first who goes, then who comes."""
 
+    opening: Opening
+    file: File
+    terms: Terms
+    secret: bytes
+    report: Report
+    watch: Watch
+    #: what the deed is proven by; None: nothing is done
+    evidence: Evidence | None = None
+    asked: Asked = _unasked
+    #: rows in all, once they are known
+    total: int | None = None
+    #: of whom a row says that they are gone: no other row brings them in
+    gone: set[int] = field(default_factory=set)
 
-def apply(session: Session, path: Path, terms: Terms, hash: str, secret: bytes, now: datetime) -> Report:
-    """The import, in the caller's one transaction; once more on the same file it changes nothing.
+    def make(self) -> None:
+        """Every row is in the report, and done where there is evidence."""
+        with self.opening() as session:
+            active = select(func.count()).where(col(Subscriber.state) == State.ACTIVE)
+            self.report.active_before = session.exec(active).one()
+        for part in in_parts(self._departing()):
+            with self.opening() as session:
+                judged = _departures(session, part)
+                if self.evidence:
+                    self._depart(session, judged, self.evidence)
+            self._note(judged)
+        for part in in_parts(self._arriving()):
+            with self.opening() as session:
+                judged = self._arrivals(session, part)
+                if self.evidence:
+                    judged = self._arrive(session, judged, self.evidence)
+            self._note(judged)
 
-    Raises Stale where *hash* is not that of the file and terms as they are now, and ValueError where
-    no ground is stated.
-    """
-    if not terms.ground.strip():
-        raise ValueError("nobody is imported without a stated ground")
-    sheet = examine(path)
-    report = _report(sheet, terms)
-    if hash != report.hash:
-        raise Stale(
-            f"{path.name} or its terms are not what the report {hash} was about:"
-            " run the import again without --apply and read the new report"
+    def _rows(self) -> Iterator[Row]:
+        number = 0
+        for number, row in enumerate(rows(self.file), 1):
+            yield row
+            if number % AT_ONCE == 0:
+                self.watch(number, self.total)
+        self.total = number
+        self.watch(number, number)
+
+    def _note(self, judged: "Iterable[tuple[_Candidate, Verdict]]") -> None:
+        for one, verdict in judged:
+            self.report.note(one.row, verdict, one.address.address)
+
+    def _parsed(self, row: Row) -> _Candidate | None:
+        """The row with its address; None, and noted, where that is none."""
+        try:
+            address = parse(row.address)
+        except BadAddress as error:
+            verdict = Verdict.SYNTAX if row.address else Verdict.NO_ADDRESS
+            self.report.note(row, verdict, f"{row.address[:80]}: {error}" if row.address else "")
+            return None
+        return _Candidate(row, address, suppression_key(address.key, self.secret))
+
+    def _departing(self) -> Iterator[_Candidate]:
+        """The rows that say the person is gone."""
+        for row in self._rows():
+            if row.says in GONE and not row.is_header and (one := self._parsed(row)):
+                again = _short(one.key) in self.gone
+                self.gone.add(_short(one.key))
+                yield replace(one, again=True) if again else one
+
+    def _depart(self, session: Session, judged: "_Judged", evidence: Evidence) -> None:
+        # Duplicates, too: of two causes the graver one counts.
+        for cause in Cause:
+            some = [
+                one.address
+                for one, verdict in judged
+                if verdict != Verdict.ALREADY_GONE and _CAUSES[one.row.says] == cause
+            ]
+            if some:
+                bar_all(session, some, cause, evidence, self.secret)
+
+    def _arriving(self) -> Iterator[_Candidate]:
+        """The other rows that the store must judge; the rest is noted."""
+        seen: set[int] = set()
+        for row in self._rows():
+            if row.is_header:
+                self.report.note(row, Verdict.REPEATED_HEADER, "")
+            elif row.says not in GONE and (one := self._parsed(row)):
+                if verdict := self._of_itself(one, seen):
+                    self.report.note(row, verdict, _why(one.address, verdict))
+                else:
+                    seen.add(_short(one.key))
+                    yield one
+
+    def _of_itself(self, one: _Candidate, seen: set[int]) -> Verdict | None:
+        """What becomes of a row whatever the store says; None where the store decides."""
+        short, says, terms = _short(one.key), one.row.says, self.terms
+        found = (
+            (Verdict.CONTRADICTED, short in self.gone),
+            (Verdict.UNKNOWN_STATUS, says == Says.UNKNOWN),
+            (Verdict.PAUSED_THERE, says == Says.PAUSED),
+            (Verdict.NOT_CONFIRMED, says == Says.UNCONFIRMED and not terms.ask),
+            (Verdict.CONSENT_UNKNOWN, says == Says.UNPROVEN and not (terms.ask or terms.vouch)),
+            (Verdict.DUPLICATE, short in seen),
+            # ASCII knows one alphabet, and asking for each letter's takes long.
+            (Verdict.MIXED_ALPHABETS, not one.address.address.isascii() and mixes_scripts(one.address)),
+            (Verdict.ROLE, is_role(one.address) and not terms.roles),
+            (Verdict.TYPO_SUSPECT, not terms.typos and suggestion(one.address) is not None),
         )
-    evidence = Evidence(
-        origin=Origin.IMPORT, at=now, wording=f"{terms.ground} ({path.name}, {sheet.fingerprint[:16]})"
-    )
-    for part in _candidates(sheet, terms, secret, report):
-        for one, verdict in _settled(session, _judged(session, part), evidence, secret):
-            _note(report, one, verdict)
-    if examine(path) != sheet:
-        raise Stale(f"{path.name} changed while it was read; nothing was imported")
-    report.applied = True
-    return report
+        return next((verdict for verdict, holds in found if holds), None)
+
+    def _arrivals(self, session: Session, part: list[_Candidate]) -> "_Judged":
+        """What becomes of those who would come in, as the store stands."""
+        states = states_of(session, (one.address.key for one in part))
+        barred = suppressed_among(session, (one.key for one in part))
+
+        def verdict(one: _Candidate) -> Verdict:
+            if one.key in barred:
+                return Verdict.SUPPRESSED
+            if state := states.get(one.address.key):
+                return _HERE[state]
+            is_sure = one.row.says == Says.ACTIVE or (one.row.says == Says.UNPROVEN and self.terms.vouch)
+            return Verdict.ACCEPTED if is_sure else Verdict.ASKED
+
+        return [(one, verdict(one)) for one in part]
+
+    def _arrive(self, session: Session, judged: "_Judged", evidence: Evidence) -> "_Judged":
+        """*judged*, done; with the new verdict of those another process was faster with."""
+        accepted = [one for one, verdict in judged if verdict == Verdict.ACCEPTED]
+        asked = [one for one, verdict in judged if verdict == Verdict.ASKED]
+        vouched = {Says.UNPROVEN: "vouched for by the operator"}
+        sure = [one.newcomer(vouched.get(one.row.says, "")) for one in accepted]
+        entered = add_all(session, sure, evidence, self.secret)
+        pending = ask_all(session, [one.newcomer() for one in asked], evidence, self.secret)
+        if pending:
+            ids = [(pending[one.address.key], one.address) for one in asked if one.address.key in pending]
+            self.asked(session, ids)
+        late = [one for one in (*accepted, *asked) if one.address.key not in entered | pending.keys()]
+        again = dict(self._arrivals(session, late)) if late else {}
+        return [(one, again.get(one, verdict)) for one, verdict in judged]
 
 
-def _report(sheet: Sheet, terms: Terms) -> Report:
-    told = json.dumps([sheet.fingerprint, terms.ground.strip(), terms.roles])
-    # 16 digits are enough to know a file by, and few enough to type.
-    return Report(
-        file=sheet.path.name,
-        hash=hashlib.sha256(told.encode()).hexdigest()[:16],
-        encoding=sheet.encoding,
-    )
+_Judged = list[tuple[_Candidate, Verdict]]
 
 
-def _note(report: Report, one: _Candidate, verdict: Verdict) -> None:
-    report.note(one.row, verdict, one.address.address)
-    meant = suggestion(one.address) if verdict == Verdict.ACCEPTED else None
-    if meant and len(report.slips) < LISTED:
-        report.slips.append((one.row.line, one.address.address, meant))
+def _short(key: str) -> int:
+    """Enough of the HMAC *key* to know an address by within one file, in little memory."""
+    # 64 bits: among 500,000 addresses two are taken for one in one file of a hundred million.
+    return int(key[:16], 16)
 
 
-def _candidates(sheet: Sheet, terms: Terms, secret: bytes, report: Report) -> Iterator[list[_Candidate]]:
-    """The rows that the store must judge, in parts; all others are noted in *report* at once."""
-    gone = _gone(sheet)
-    seen: set[str] = set()
-
-    def sound() -> Iterator[_Candidate]:
-        for row in rows(sheet):
-            try:
-                address = None if row.is_header else parse(row.address)
-            except BadAddress as error:
-                empty = not row.address
-                report.note(
-                    row, Verdict.NO_ADDRESS if empty else Verdict.SYNTAX, f"{row.address[:80]}: {error}"
-                )
-                continue
-            if address is None:
-                report.note(row, Verdict.REPEATED_HEADER, "")
-            elif verdict := _of_itself(row, address, terms, gone, seen):
-                report.note(row, verdict, address.address)
-            else:
-                seen.add(address.key)
-                yield _Candidate(row, address, suppression_key(address.key, secret))
-
-    people = sound()
-    while part := list(islice(people, AT_ONCE)):
-        yield part
+def _why(address: Address, verdict: Verdict) -> str:
+    meant = suggestion(address) if verdict == Verdict.TYPO_SUSPECT else None
+    return f"{address.address}, probably {meant}" if meant else address.address
 
 
-def _gone(sheet: Sheet) -> set[str]:
-    """The keys of those of whom a row says that they are gone: no other row brings them in."""
-    keys = set()
-    for row in rows(sheet):
-        if row.says in GONE and not row.is_header:
-            try:
-                keys.add(parse(row.address).key)
-            except BadAddress:
-                continue
-    return keys
-
-
-def _of_itself(row: Row, address: Address, terms: Terms, gone: set[str], seen: set[str]) -> Verdict | None:
-    """What becomes of a row whatever the store says; None where the store decides."""
-    if row.says in _NOT_ACTIVE:
-        return _NOT_ACTIVE[row.says]
-    if row.says not in GONE and address.key in gone:
-        return Verdict.CONTRADICTED
-    if address.key in seen:
-        return Verdict.DUPLICATE
-    if row.says in GONE:
-        return None
-    if mixes_scripts(address):
-        return Verdict.MIXED_ALPHABETS
-    return Verdict.ROLE if is_role(address) and not terms.roles else None
-
-
-def _judged(session: Session, part: list[_Candidate]) -> list[tuple[_Candidate, Verdict]]:
-    """What becomes of each, as the store stands."""
+def _departures(session: Session, part: list[_Candidate]) -> _Judged:
+    """What becomes of those of whom the file says that they are gone, as the store stands."""
     states = states_of(session, (one.address.key for one in part))
-    barred = suppressed_among(session, (one.key for one in part))
-    return [(one, _verdict(one.row.says, states.get(one.address.key), one.key in barred)) for one in part]
+    barred = _causes_of(session, [one.key for one in part])
+
+    def verdict(one: _Candidate) -> Verdict:
+        if one.again:
+            return Verdict.DUPLICATE
+        cause, state, known = _CAUSES[one.row.says], states.get(one.address.key), barred.get(one.key)
+        if cause != Cause.LEFT:
+            return Verdict.BARRED if known is None or RANK[known] < RANK[cause] else Verdict.ALREADY_GONE
+        # Who bounced here and left there has left: an undone bounce must not bring them back.
+        is_gone = state in (State.UNSUBSCRIBED, State.COMPLAINED) or (known is not None and state is None)
+        return Verdict.ALREADY_GONE if is_gone else Verdict.LEFT
+
+    return [(one, verdict(one)) for one in part]
 
 
-def _verdict(says: Says, state: State | None, suppressed: bool) -> Verdict:
-    if says == Says.ACTIVE:
-        return Verdict.SUPPRESSED if suppressed else _HERE[state] if state else Verdict.ACCEPTED
-    if says != Says.LEFT:
-        return Verdict.ALREADY_GONE if suppressed else Verdict.BARRED
-    gone = state in (State.UNSUBSCRIBED, State.COMPLAINED) or (suppressed and state is None)
-    return Verdict.ALREADY_GONE if gone else Verdict.LEFT
-
-
-def _settled(
-    session: Session, judged: list[tuple[_Candidate, Verdict]], evidence: Evidence, secret: bytes
-) -> Iterable[tuple[_Candidate, Verdict]]:
-    """*judged*, done; with the new verdict of those another process was faster with."""
-    accepted = [one for one, verdict in judged if verdict == Verdict.ACCEPTED]
-    entered = add_all(session, [_newcomer(one) for one in accepted], evidence, secret)
-    late = [one for one in accepted if one.address.key not in entered]
-    left = [one for one, verdict in judged if verdict == Verdict.LEFT]
-    departed = add_departed(session, [_newcomer(one) for one in left], evidence, secret)
-    for one in left:
-        known = None if one.address.key in departed else find(session, one.address.key)
-        if known and known.id:
-            unsubscribe(session, known.id, evidence)
-    for one, verdict in judged:
-        if verdict == Verdict.BARRED:
-            suppress(session, one.address, _CAUSES[one.row.says], evidence, secret)
-    again = dict(_judged(session, late)) if late else {}
-    return [(one, again.get(one, verdict)) for one, verdict in judged]
-
-
-def _newcomer(one: _Candidate) -> Newcomer:
-    return Newcomer(one.address, one.row.name, one.row.proof)
+def _causes_of(session: Session, keys: list[str]) -> dict[str, Cause]:
+    """Why those of *keys* that are on the suppression list are there."""
+    statement = select(Suppression.key, Suppression.cause).where(col(Suppression.key).in_(keys))
+    return {key: Cause(cause) for key, cause in session.exec(statement)}
 
 
 HEADER = (
@@ -311,7 +339,8 @@ def export(session: Session, out: TextIO, *, raw: bool = False) -> int:
     """Everybody in every state, with reasons and instants, written to *out* as CSV; answers how many.
 
     A cell that a spreadsheet would take for a formula gets a quote in front, unless *raw*; the address
-    is left as it is, for `=x@example.org` is one. Each has their newest line of consent.
+    is left as it is, for `=x@example.org` is one. Each has their newest line of consent. Not in it are
+    the erased, of whom nothing is left, and suppressed strangers, of whom only an HMAC is known.
     """
     line = aliased(Consent)
     newest = select(func.max(line.id)).where(col(line.subscriber_id) == Subscriber.id).scalar_subquery()
@@ -319,6 +348,7 @@ def export(session: Session, out: TextIO, *, raw: bool = False) -> int:
         select(Subscriber, Suppression, Consent)
         .join(Suppression, col(Suppression.key) == Subscriber.suppression_key, isouter=True)
         .join(Consent, col(Consent.id) == newest, isouter=True)
+        .where(col(Subscriber.address) != "")
         .order_by(col(Subscriber.id))
         .execution_options(yield_per=AT_ONCE)
     )
@@ -339,10 +369,15 @@ def _cells(subscriber: Subscriber, suppression: Suppression | None, consent: Con
         subscriber.created_at.isoformat(),
         subscriber.changed_at.isoformat(),
     ]
-    cells += [suppression.reason, suppression.at.isoformat()] if suppression else ["", ""]
+    cells += [_cause(suppression), suppression.at.isoformat()] if suppression else ["", ""]
     return cells + (
         [consent.act, consent.at.isoformat(), consent.origin, consent.wording] if consent else [""] * 4
     )
+
+
+def _cause(suppression: Suppression) -> str:
+    """The cause, which `headings` reads back, and the reason."""
+    return ": ".join(part for part in (suppression.cause, suppression.reason) if part)
 
 
 def _harmless(cell: str) -> str:

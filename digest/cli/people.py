@@ -1,33 +1,32 @@
 """`digest subscribers …`: who receives."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from digest.cli.opened import JSON, opened, say, say_json, say_table
-from digest.cli.sending import trace_
+from digest.cli.opened import JSON, env_file, opened, say, say_json, say_table
 from digest.database import reading, writing
 from digest.errors import DigestError, UsageError
+from digest.outbox import keep_asked
 from digest.wiring import clock
 from subscribers.address import Address, BadAddress, parse
-from subscribers.exchange import Report, Stale, Terms, Verdict, apply, dry_run, export
-from subscribers.lifecycle import (
-    Cause,
-    Evidence,
-    Newcomer,
-    NotAllowed,
-    Origin,
-    add,
-    find,
-    suppress,
-    unsubscribe,
-)
-from subscribers.models import State
-from subscribers.roll import roll
-from subscribers.sheet import Unreadable
+from subscribers.arrivals import add
+from subscribers.departures import bar
+from subscribers.evidence import Evidence, Newcomer, NotAllowed, Origin
+from subscribers.exchange import Stale, Watch, apply, dry_run, export
+from subscribers.files import Unreadable
+from subscribers.headings import PLAIN
+from subscribers.lifecycle import unsubscribe
+from subscribers.models import Cause, State
+from subscribers.report import Report, Terms, Verdict
+from subscribers.roll import find, roll
 
 app = typer.Typer(
     no_args_is_help=True, help="Who receives: add, list, import, export, unsubscribe, suppress."
@@ -35,6 +34,8 @@ app = typer.Typer(
 
 ADDRESS = typer.Argument(help="The address.", metavar="ADDRESS")
 GROUND = "asked for it; the editor vouches"
+#: so many at once, and this part of the list, make mail providers look twice (I-6)
+MANY, LARGE_PART = 1000, 0.1
 
 
 @contextmanager
@@ -98,54 +99,119 @@ def list_(
         )
 
 
-app.command(name="show")(trace_)
-
-
 @app.command(name="import")
 def import_(
     ctx: typer.Context,
-    file: Path = typer.Argument(help="A CSV with a column of addresses.", exists=True, dir_okay=False),
+    file: Path = typer.Argument(
+        help="A CSV with a column of addresses, or a zip of some.", exists=True, dir_okay=False
+    ),
     apply_hash: str | None = typer.Option(
         None, "--apply", help="Do it: the hash of the report of a dry run.", metavar="HASH"
     ),
     ground: str = typer.Option(GROUND, help="Why these people may be written to; kept as proof."),
     roles: bool = typer.Option(False, "--roles", help="Take abuse@, noreply@ and the like too."),
+    typos: bool = typer.Option(False, "--typos", help="Take what looks like a slip of the hand too."),
+    vouch: bool = typer.Option(
+        False, "--vouch", help="You state that those of unknown consent said yes: you looked it up elsewhere."
+    ),
+    ask: bool = typer.Option(
+        False, "--ask", help="Ask who never said yes, as far as the file knows, by one mail each."
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """Show what an import would do; with --apply HASH do what that report said."""
-    house = opened(ctx)
-    terms, secret = Terms(ground=ground, roles=roles), house.suppression_secret
-    with _one_line():
+    """Show what an import would do; with --apply HASH do what that report said.
+
+    It reads what Mailchimp, MailPoet, listmonk, Ghost, Substack, Buttondown and beehiiv export, and any
+    other CSV with a column of addresses. Nobody who left is ever brought back.
+    """
+    house, now = opened(ctx), clock()
+    terms = Terms(ground=ground, roles=roles, typos=typos, vouch=vouch, ask=ask)
+    secret = house.suppression_secret
+    with _one_line(), _bar(as_json) as watch:
         if apply_hash is None:
-            with reading(house.engine) as session:
-                report = dry_run(session, file, terms, secret)
+            report = dry_run(partial(reading, house.engine), file, terms, secret, watch)
         else:
-            with writing(house.engine) as session:
-                report = apply(session, file, terms, apply_hash, secret, clock())
+            opening = partial(writing, house.engine)
+            asked = partial(keep_asked, now=now)
+            report = apply(opening, file, terms, apply_hash, secret, now, asked=asked, watch=watch)
     if as_json:
         say(report.to_json())
+    else:
+        _say(report)
+        _say_next(report, _command(env_file(ctx), file, terms, report.hash))
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Watch]:
+    """A live bar on a terminal; nothing elsewhere, or where *quiet*."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total: None
         return
-    _say(report, file)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("who left", total=None)
+
+        def watch(done: int, total: int | None) -> None:
+            said = "who left" if total is None else "who comes"
+            progress.update(task, description=said, completed=done, total=total)
+
+        yield watch
 
 
-def _say(report: Report, file: Path) -> None:
-    say(f"{file.name}: {report.rows} rows{', imported' if report.applied else ''}")
+def _say(report: Report) -> None:
+    """*report* as people read it."""
+    made = "a plain CSV" if report.program == PLAIN else f"looks like {report.program}'s export"
+    several = f", {len(report.sheets)} files" if len(report.sheets) > 1 else ""
+    say(f"{report.file}: {made}{several}, {report.rows:,} rows{', imported' if report.applied else ''}")
     rows = [
         [str(report.counts[verdict]), verdict.replace("_", " "), _lines(report, verdict)]
         for verdict in Verdict
         if report.counts[verdict]
     ]
     say_table(["rows", "", "lines"], rows)
-    for line, typed, meant in report.slips:
-        say(f"line {line}: {typed} may be a slip for {meant}")
-    if not report.applied:
-        say(f"nothing has been imported yet; to do it: --apply {report.hash}")
+    for verdict, line in _HINTS.items():
+        if report.counts[verdict] and not report.applied:
+            say(f"{verdict.replace('_', ' ')}: {line}")
+    new = report.counts[Verdict.ACCEPTED]
+    if new > max(MANY, LARGE_PART * report.active_before):
+        say(
+            f"advice: {new:,} new readers on a list of {report.active_before:,} make mail providers look"
+            " twice: begin with a low DIGEST_SMTP_RATE (1) and raise it issue by issue"
+        )
+
+
+#: how whoever is left out comes in after all
+_HINTS = {
+    Verdict.CONSENT_UNKNOWN: "the export does not say who confirmed. --ask asks them by one mail each;"
+    " --vouch takes them as they are, where you looked it up elsewhere",
+    Verdict.NOT_CONFIRMED: "--ask asks them by one mail each",
+    Verdict.ROLE: "--roles takes them too",
+    Verdict.TYPO_SUSPECT: "--typos takes them too",
+}
 
 
 def _lines(report: Report, verdict: Verdict) -> str:
     named = report.lines.get(verdict, [])
-    shown = "; ".join(f"{line}: {why}" if why else str(line) for line, why in named[:5])
-    return shown + ("; …" if len(named) > 5 else "")
+    return "; ".join(map(str, named[:5])) + ("; …" if report.counts[verdict] > 5 and named else "")
+
+
+def _say_next(report: Report, command: str) -> None:
+    """What to type now."""
+    if not report.applied:
+        say(f"nothing is imported yet; to do it: {command}")
+    elif report.counts[Verdict.ASKED]:
+        say("who is asked gets their mail with the next `digest run`, or at once while `digest serve` runs")
+    else:
+        say("who is on the list now: digest subscribers list")
+
+
+def _command(env: Path, file: Path, terms: Terms, hash: str) -> str:
+    """What is typed to import *file* as reported."""
+    flags = [f"--{name}" for name in ("roles", "typos", "vouch", "ask") if getattr(terms, name)]
+    ground = ["--ground", terms.ground] if terms.ground != GROUND else []
+    where = ["--env", str(env)] if env != Path(".env") else []
+    said = ["digest", *where, "subscribers", "import", str(file), *ground, *flags, "--apply", hash]
+    return shlex.join(said)
 
 
 @app.command(name="export")
@@ -190,5 +256,5 @@ def suppress_(
     house = opened(ctx)
     evidence = Evidence(origin=Origin.EDITOR, at=clock(), wording=reason)
     with writing(house.engine) as session:
-        new = suppress(session, _parsed(address), Cause.MANUAL, evidence, house.suppression_secret)
+        new = bar(session, _parsed(address), Cause.MANUAL, evidence, house.suppression_secret)
     say(f"{address} is suppressed{'' if new else ' already'}")
