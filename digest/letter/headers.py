@@ -253,7 +253,7 @@ class Head:
         self._content = f"message-id\0{rendered.month}\0{rendered.fingerprint}\0"
         self._above = mailbox("From", rendered.sender_name, sender)
         self._between = [
-            *([_reply_to(rendered.reply_to)] if rendered.reply_to else []),
+            *([reply_to(rendered.reply_to)] if rendered.reply_to else []),
             subject(rendered.subject),
         ]
         self._below = [
@@ -298,7 +298,8 @@ class Head:
         )
 
 
-def _reply_to(text: str) -> Header:
+def reply_to(text: str) -> Header:
+    """The Reply-To to the one mailbox *text*, with or without a display name."""
     display, bracket, address = text.rpartition("<")
     if not bracket:
         return mailbox("Reply-To", "", text.strip())

@@ -158,16 +158,10 @@ class Stencil:
         )
 
     def _content(self, head: bytes, values: Mapping[Hole, str]) -> bytes:
-        delimiter = f"\r\n--{self.boundary}".encode("ascii")
         as_text = {hole: value.encode() for hole, value in values.items()}
         as_html = {hole: html.escape(value).encode() for hole, value in values.items()}
-        return b"".join(
-            [
-                *(head, delimiter, _opening("plain", self.text), *self.text.filled(as_text)),
-                *(delimiter, _opening("html", self.html), *self.html.filled(as_html)),
-                *(delimiter, b"--\r\n"),
-            ]
-        )
+        text, page = self.text.filled(as_text), self.html.filled(as_html)
+        return multipart(head, self.boundary, (self.text.encoding, text), (self.html.encoding, page))
 
     def _values(self, recipient: Recipient) -> dict[Hole, str]:
         who = recipient.subscriber_id, recipient.token_version
@@ -200,7 +194,7 @@ def stencil(rendered: Rendered, keyring: Keyring, bounce_domain: str | None) -> 
     nonce is left that stands for no hole, or a value cannot be a header.
     """
     _check(rendered)
-    boundary = _boundary(rendered)
+    boundary = boundary_for(rendered.fingerprint)
     base_url = ascii_url(rendered.base_url)
     made = Stencil(
         keyring=keyring,
@@ -216,6 +210,20 @@ def stencil(rendered: Rendered, keyring: Keyring, bounce_domain: str | None) -> 
     # A letter to the sender: what is wrong with the issue shows here, once, and not for every reader.
     made.letter(Recipient(NOBODY, rendered.sender_address, "", 0), datetime(1970, 1, 1, tzinfo=UTC))
     return made
+
+
+def multipart(
+    head: bytes, boundary: str, text: tuple[str, Sequence[bytes]], page: tuple[str, Sequence[bytes]]
+) -> bytes:
+    """*head* and the two parts of a mail, each as the name of its encoding and its encoded pieces."""
+    delimiter = f"\r\n--{boundary}".encode("ascii")
+    return b"".join(
+        [
+            *(head, delimiter, _opening("plain", text[0]), *text[1]),
+            *(delimiter, _opening("html", page[0]), *page[1]),
+            *(delimiter, b"--\r\n"),
+        ]
+    )
 
 
 def quoted_printable(raw: bytes) -> bytes:
@@ -263,9 +271,9 @@ def _base64_lines(raw: bytes) -> bytes:
     return b"".join([b2a_base64(line, newline=False) + b"\r\n" for line in lines])
 
 
-def _opening(subtype: str, part: Quoted | Base64) -> bytes:
+def _opening(subtype: str, encoding: str) -> bytes:
     kind = f"Content-Type: text/{subtype}; charset=utf-8"
-    return f"\r\n{kind}\r\nContent-Transfer-Encoding: {part.encoding}\r\n\r\n".encode("ascii")
+    return f"\r\n{kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode("ascii")
 
 
 def _part(rendered: Rendered, text: str, base_url: str) -> Quoted | Base64:
@@ -281,7 +289,11 @@ def _part(rendered: Rendered, text: str, base_url: str) -> Quoted | Base64:
             static.append(piece)
     for piece in static:
         _check_nonce(rendered, piece)
-    raw = [piece.encode() for piece in static]
+    return encoded([piece.encode() for piece in static], found)
+
+
+def encoded(raw: Sequence[bytes], found: Sequence[Hole] = ()) -> Quoted | Base64:
+    """The part whose *raw* pieces have holes between them, in the encoding that makes it smaller."""
     quoted = Quoted.of(raw, found)
     # Base64 around plain ASCII is what filters take for hiding something.
     if len(b"".join(quoted.pieces)) <= len(_base64_lines(b"".join(raw))) or all(map(bytes.isascii, raw)):
@@ -306,10 +318,11 @@ def _check_nonce(rendered: Rendered, text: str) -> None:
         raise ValueError("the nonce of this issue stands where there is no hole")
 
 
-def _boundary(rendered: Rendered) -> str:
+def boundary_for(content: str) -> str:
+    """What parts the parts of a mail with this *content*."""
     # Quoted-printable has a hex digit or a line break after "=", base64 nothing but "=": neither can
     # hold "=_" (RFC 2045, section 6.7 proposes it).
-    return f"=_{hashlib.sha256(f'boundary {rendered.fingerprint}'.encode()).hexdigest()[:24]}"
+    return f"=_{hashlib.sha256(f'boundary {content}'.encode()).hexdigest()[:24]}"
 
 
 def _identity(recipient: Recipient, dated_at: datetime) -> str:

@@ -111,7 +111,7 @@ class _Workshop:
             "wrapped": wrapped,
             "underlined": underlined,
             "numbered": numbered,
-            "ltr": _left_to_right,
+            "ltr": left_to_right,
         }
 
     def inlined(self, page: Page) -> str:
@@ -140,7 +140,7 @@ class _Workshop:
             number=page.number,
             subject=context["subject"],
             html=self.without("archive", html),
-            text=_tidy(self._filled("issue/body.txt", context)),
+            text=tidy(self._filled("issue/body.txt", context)),
             archive=self.without("reader", html),
             nonce=self._nonce,
             publication=publication.name,
@@ -165,7 +165,7 @@ class _Workshop:
         context = {
             "page": page,
             "publication": page.publication,
-            "imprint": _imprint(page.publication),
+            "imprint": imprint(page.publication),
             "month": month_in_words(page.month, page.publication.language),
             "language": page.publication.language,
             "direction": self._words.direction,
@@ -197,17 +197,18 @@ class _Workshop:
             raise UsageError(f"{template}: {error.message}") from error
 
 
-def _imprint(publication: Publication) -> list[str]:
+def imprint(publication: Publication) -> list[str]:
     """Name and postal address, line by line; the name once where the address begins with it."""
     lines = (publication.postal_address or "").splitlines()
     return lines if lines[:1] == [publication.name] else [publication.name, *lines]
 
 
-def _left_to_right(text: str) -> Markup:
+def left_to_right(text: str) -> Markup:
+    """*text*, an address, as it is written whatever the direction of what stands around it."""
     return Markup('<span dir="ltr">{}</span>').format(text)
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """*text* without spaces at the ends of lines, but for the mark of the footer, `-- `."""
     lines = (line if line == "-- " else line.rstrip() for line in text.strip().split("\n"))
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)) + "\n"

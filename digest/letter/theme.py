@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_skeleton, format_time
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -278,3 +278,9 @@ def month_in_words(month: Month, language: str) -> str:
 def day_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
     """ "September 12, 2015", "12 вересня 2015 р.": the day on the clocks of *zone*."""
     return format_date(instant.astimezone(zone), "long", locale=locale_of(language))
+
+
+def moment_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
+    """ "September 12, 2015, 9:05 AM", "12 вересня 2015 р., 09:05": on the clocks of *zone*."""
+    time = format_time(instant, "short", tzinfo=zone, locale=locale_of(language))
+    return f"{day_in_words(instant, zone, language)}, {time}"

@@ -242,19 +242,26 @@ def connect(relay: Relay) -> Wire:
         raise
 
 
-def deliver(relay: Relay, mail_from: str, recipients: Sequence[str], content: bytes) -> None:
-    """One mail is handed to *relay* for each of *recipients*; raises DigestError at the first that is not.
+def hand_over(relay: Relay, mail: Mail) -> Sent:
+    """What became of the one *mail* that is no letter of an issue; raises what `connect` raises.
 
-    For what needs no ledger: a notice that goes out twice is better than one that never does.
+    For what needs no ledger: a mail that goes out twice is better than one that never does.
     """
     wire = connect(relay)
     try:
-        for one in recipients:
-            sent = wire.send(Mail(mail_from, one, content), lambda: None)
-            if sent.verdict is not Verdict.ACCEPTED:
-                raise RelayUnavailable(f"the relay {relay} did not take the mail to {one}: {sent.why}")
+        if lacking := wire.lacks(mail):
+            return Sent(Verdict.REJECTED, None, f"the relay lacks {lacking}")
+        return wire.send(mail, lambda: None)
     finally:
         wire.quit()
+
+
+def deliver(relay: Relay, mail_from: str, recipients: Sequence[str], content: bytes) -> None:
+    """One mail is handed to *relay* for each of *recipients*; raises DigestError at the first that is not."""
+    for one in recipients:
+        sent = hand_over(relay, Mail(mail_from, one, content))
+        if sent.verdict is not Verdict.ACCEPTED:
+            raise RelayUnavailable(f"the relay {relay} did not take the mail to {one}: {sent.why}")
 
 
 def _prepare(client: _Client, relay: Relay) -> None:

@@ -18,18 +18,24 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from digest.database import writing
-from subscribers.lifecycle import Evidence, Origin, unsubscribe
+from subscribers.evidence import Evidence, Origin
+from subscribers.lifecycle import unsubscribe
 
 RESERVE = 262_144  # bytes: room for some 2,000 lines
 TRIES = 20  # to get hold of the file, 25 ms apart: it is held for one short transaction
 
 
 def spool_of(engine: Engine) -> Path:
-    """Where the spool of this store is: beside an SQLite file, else in the user's own state folder."""
+    """Where the spool of this store is."""
+    return beside(engine, "spool")
+
+
+def beside(engine: Engine, name: str) -> Path:
+    """The file *name* of this store: beside an SQLite file, else in the user's own state folder."""
     url = engine.url
     if url.get_backend_name() == "sqlite" and url.database:
-        return Path(f"{url.database}-spool")
-    return Path.home() / ".local/state/monthly-digest" / f"{url.host or 'local'}-{url.database}.spool"
+        return Path(f"{url.database}-{name}")
+    return Path.home() / ".local/state/monthly-digest" / f"{url.host or 'local'}-{url.database}.{name}"
 
 
 def set_aside(path: Path) -> None:

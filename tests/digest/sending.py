@@ -2,9 +2,11 @@
 
 import hashlib
 import itertools
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Engine
@@ -120,13 +122,19 @@ class Plain:
         )
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """Read once: the machine's certificates take 40 ms."""
+    return ssl.create_default_context()
+
+
 def relay_at(port: int, **more: Any) -> Relay:
     """A relay on this machine, with time-outs 30 times as short as RFC 5321's."""
     return Relay(
         host="127.0.0.1",
         port=port,
         security=Security.NONE,
-        **{"timeouts": Timeouts().scaled(1 / 30), **more},
+        **{"timeouts": Timeouts().scaled(1 / 30), "context": _trust(), **more},
     )
 
 

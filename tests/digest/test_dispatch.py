@@ -34,7 +34,7 @@ from digest.sending.replies import Phase, Verdict, reply
 from digest.sending.send import take_stock
 from digest.sending.smtp import Sent
 from subscribers.audience import Recipient
-from subscribers.models import State, Subscriber, Suppression
+from subscribers.models import Cause, State, Subscriber, Suppression
 from tests.conftest import lacking
 from tests.digest.evil_server import DROP, RESET, Answer, EvilServer, Script, Slow, Then, free_port
 from tests.digest.sending import NOW, QUICK, Clock, Plain, count_of, frozen, relay_at, rows, run, tallied
@@ -450,7 +450,7 @@ def test_whoever_left_after_the_audience_was_frozen_is_skipped_with_the_reason(e
         ):
             session.get_one(Subscriber, subscriber_id).state = state
         banned = session.get_one(Subscriber, ids[3])
-        session.add(Suppression(key=banned.suppression_key, reason="manual", at=NOW))
+        session.add(Suppression(key=banned.suppression_key, cause=Cause.MANUAL, at=NOW))
     with EvilServer() as server:
         assert run(engine, issue_id, relay_at(server.port)).is_finished
     assert tallied(engine, issue_id).skipped == {

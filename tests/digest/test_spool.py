@@ -16,8 +16,11 @@ from sqlmodel import select
 from digest.database import open_engine, reading, writing
 from digest.sending.spool import append, apply_spool, set_aside, spool_of, waiting
 from subscribers.address import parse
-from subscribers.lifecycle import Evidence, Newcomer, Origin, add, find, rejoin, states_of
+from subscribers.arrivals import add
+from subscribers.evidence import Evidence, Newcomer, Origin
+from subscribers.lifecycle import rejoin
 from subscribers.models import Consent, State
+from subscribers.roll import find, states_of
 from tests.conftest import lacking
 
 NOW = datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
@@ -166,7 +169,7 @@ def test_every_line_is_on_the_disk_before_it_is_answered(tmp_path: Path) -> None
         lacking("strace")
     program = (
         "from datetime import datetime, UTC; from pathlib import Path;"
-        "from digest.sending.spool import append; from subscribers.lifecycle import Evidence, Origin;"
+        "from digest.sending.spool import append; from subscribers.evidence import Evidence, Origin;"
         f"append(Path({str(tmp_path / 'spool')!r}), 1,"
         " Evidence(origin=Origin.PAGE, at=datetime.now(UTC)))"
     )
