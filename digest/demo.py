@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from aiosmtpd.controller import Controller
@@ -33,8 +34,9 @@ from digest.sending.spool import spool_of
 from digest.settings import Settings, load
 from digest.sources.reading import read_file
 from digest.web.serving import listen, serve
-from digest.wiring import clock, manner_of, pages_of, press_of, relay_of, suppression_secret_of
-from subscribers.exchange import Terms, apply, dry_run
+from digest.wiring import answering, clock, manner_of, pages_of, press_of, relay_of, suppression_secret_of
+from subscribers.exchange import apply, dry_run
+from subscribers.report import Terms
 
 MONTH = "2026-10"
 #: what a demo leaves, beside the store's files
@@ -97,13 +99,20 @@ def run_demo(directory: Path, token: Callable[[int], str], say: Say) -> None:
 
 
 def serve_demo(directory: Path, say: Say) -> None:
-    """The pages of the demo in *directory*, and the sample posts, are served until Ctrl-C."""
+    """The pages of the demo in *directory*, and the sample posts, are served until Ctrl-C.
+
+    What the form asks for is answered into the demo's mailbox.
+    """
     settings = load(directory / ".env")
-    app = pages_of(settings, open_engine(settings.database_url))
-    add_samples(app, clock())
-    listening = listen(HOST, PORT)
-    say(f"serving {VALUES['DIGEST_BASE_URL']}/archive and what the letters link to; Ctrl-C ends it")
-    serve(app, listening)
+    with _mail_server(directory / "mailbox") as port:
+        settings = settings.model_copy(update={"smtp_port": port})
+        engine = open_engine(settings.database_url)
+        app = pages_of(settings, engine, answering(settings, engine))
+        add_samples(app, clock())
+        listening = listen(HOST, PORT)
+        say(f"serving {VALUES['DIGEST_BASE_URL']}/archive and what the letters link to; Ctrl-C ends it")
+        say(f"subscribe at {VALUES['DIGEST_BASE_URL']}/subscribe: the mail comes into {directory}/mailbox")
+        serve(app, listening)
 
 
 def _clear(directory: Path) -> None:
@@ -129,9 +138,9 @@ def _fill(engine: Engine, settings: Settings, say: Say) -> None:
         note_document(session, source, document, collected, now)
     say(f"2  posts: {collected.new} imported from a feed")
     terms, secret = Terms(ground="a sample of the demo"), suppression_secret_of(settings)
-    with writing(engine) as session:
-        report = dry_run(session, SAMPLES / "subscribers.csv", terms, secret)
-        report = apply(session, SAMPLES / "subscribers.csv", terms, report.hash, secret, now)
+    people = SAMPLES / "subscribers.csv"
+    report = dry_run(partial(reading, engine), people, terms, secret)
+    report = apply(partial(writing, engine), people, terms, report.hash, secret, now)
     say(f"3  subscribers: {report.rows} imported")
 
 
@@ -179,7 +188,7 @@ class _Mailbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._count = 0
+        self._count = sum(1 for _ in folder.iterdir())
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         """The letter is a file before the relay's answer says so."""

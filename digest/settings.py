@@ -69,6 +69,8 @@ class Settings(BaseSettings):
         None, examples=["a line of `openssl rand -hex 32`"]
     )
 
+    subscribe_rate: int = Field(60, ge=1, examples=[60])
+
     smtp_host: str = Field("127.0.0.1", min_length=1, examples=["smtp.example.org"])
     smtp_port: int = Field(587, ge=1, le=65535, examples=[587])
     smtp_security: Literal["starttls", "tls", "none"] = Field("starttls", examples=["starttls"])

@@ -1,9 +1,9 @@
 """`digest run`: the whole monthly cycle, one step at a time, safe every five minutes on several hosts.
 
 Each tick fetches what is due, keeps last month's draft up to date, tells the editors once of whatever
-waits for them, approves or skips what the settings say, dispatches what is due, sends the notices and
-calls the heartbeat. A tick that has nothing to do does nothing. Every decision is `due.step`'s; what
-follows from it is here.
+waits for them, approves or skips what the settings say, dispatches what is due, answers what was asked
+for on the pages, sends the notices and calls the heartbeat. A tick that has nothing to do does nothing.
+Every decision is `due.step`'s; what follows from it is here.
 """
 
 from collections.abc import Callable
@@ -41,6 +41,8 @@ class House:
     dispatch: Callable[[Month], str]
     #: hands the waiting notices to the relay; how many
     notify: Callable[[datetime], int]
+    #: answers by mail what was asked for on the pages, and forgets who is to be forgotten
+    answer: Callable[[datetime], None]
 
 
 @dataclass(slots=True)
@@ -61,6 +63,11 @@ def tick(house: House, now: datetime) -> Ticked:
         months = [issue.month for issue in _unfinished(session)]
     for text in months:
         _advance(house, Month.parse(text, house.press.publication.zone), now, ticked)
+    try:
+        house.answer(now)
+    except DigestError as error:
+        body = f"What was asked for on the pages waits: {error}\nNobody is lost: it is tried again.\n"
+        _tell(house, f"pages:{now:%Y-%m-%d}", "Mails of the pages wait", body, now, ticked)
     try:
         house.notify(now)
     except DigestError as error:

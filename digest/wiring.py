@@ -1,5 +1,6 @@
 """Settings -> the things below, each given only the values it needs; shared by the composition roots."""
 
+import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -8,19 +9,25 @@ from sqlalchemy import Engine
 
 from digest.errors import UsageError
 from digest.fetching import fetch_sources
+from digest.forgetting import erase_restored, scrub
 from digest.issue.due import Schedule
+from digest.letter.note import Stationery
 from digest.letter.theme import load_theme
 from digest.month import Month
-from digest.outbox import send_notices
+from digest.outbox import Postage, send_notices
+from digest.postroom import Postroom
 from digest.press import Press
 from digest.sending.courier import Manner
 from digest.sending.relay import Relay, Security
-from digest.sending.smtp import deliver
+from digest.sending.send import require_public
+from digest.sending.smtp import deliver, hand_over
 from digest.sending.spool import spool_of
 from digest.settings import Settings
 from digest.sources.fetch import Fetcher
 from digest.tick import House
+from digest.trace import Story
 from digest.web.app import create_app
+from digest.web.pages import Pages
 from subscribers.tokens import Keyring
 
 
@@ -95,8 +102,39 @@ def suppression_secret_of(settings: Settings) -> bytes:
     return key.get_secret_value().encode()
 
 
-def pages_of(settings: Settings, engine: Engine) -> FastAPI:
-    """Its public pages, on the store of *engine*."""
+def postroom_of(settings: Settings, engine: Engine) -> Postroom:
+    """What answers what was asked for on its pages; UsageError without a key of the suppression list."""
+    relay = relay_of(settings)
+    require_public(settings.base_url, relay)
+    postage = Postage(
+        stationery=Stationery(settings.publication, load_theme(settings.theme), settings.templates_dir),
+        keyring=Keyring(settings.keys),
+        bounce_domain=settings.bounce_domain,
+        hand=lambda mail: hand_over(relay, mail),
+        random=secrets.token_urlsafe,
+    )
+    return Postroom(
+        engine=engine,
+        postage=postage,
+        hourly=settings.subscribe_rate,
+        secret=suppression_secret_of(settings),
+    )
+
+
+def answering(settings: Settings, engine: Engine) -> Callable[[], None]:
+    """Answers what was asked for on the pages, and takes out of the files what was erased there."""
+    postroom = postroom_of(settings, engine)
+
+    def answer() -> None:
+        postroom.work(clock())
+        scrub(engine)
+
+    return answer
+
+
+def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | None = None) -> FastAPI:
+    """Its public pages, on the store of *engine*; *answer* is called while they are served."""
+    key = settings.suppression_key
     return create_app(
         engine=engine,
         keyring=Keyring(settings.keys),
@@ -104,8 +142,16 @@ def pages_of(settings: Settings, engine: Engine) -> FastAPI:
         theme=load_theme(settings.theme),
         templates_dir=settings.templates_dir,
         spool=spool_of(engine),
+        secret=key.get_secret_value().encode() if key else None,
         now=clock,
+        answer=answer,
     )
+
+
+def told_page(settings: Settings, story: Story) -> str:
+    """What is kept of a person, as the page they could see themselves."""
+    pages = Pages(settings.publication, load_theme(settings.theme), settings.templates_dir)
+    return bytes(pages.show("kept", story=story).body).decode()
 
 
 def house_of(settings: Settings, engine: Engine, dispatch: Callable[[Month], str]) -> House:
@@ -122,6 +168,13 @@ def house_of(settings: Settings, engine: Engine, dispatch: Callable[[Month], str
 
         return send_notices(engine, press.publication, settings.editors, hand, now)
 
+    def answer(now: datetime) -> None:
+        postroom = postroom_of(settings, engine)
+        erase_restored(engine, postroom.secret, now)
+        postroom.tidy(now)
+        postroom.work(now)
+        scrub(engine)
+
     return House(
         engine=engine,
         press=press,
@@ -130,4 +183,5 @@ def house_of(settings: Settings, engine: Engine, dispatch: Callable[[Month], str
         fetch=fetch,
         dispatch=dispatch,
         notify=notify,
+        answer=answer if settings.suppression_key else lambda _now: None,
     )

@@ -1,27 +1,41 @@
 """The composition root of the pages: what they need is put together here and nowhere else."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+import anyio
+from anyio import to_thread
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from digest.database import open_engine, reading
+from digest.errors import DigestError
 from digest.issue.history import published
 from digest.letter.page import Publication
 from digest.letter.theme import Theme
 from digest.sending.spool import set_aside
 from digest.web.archive import Archive
-from digest.web.pages import Pages
+from digest.web.joining import Joining
+from digest.web.mine import Mine
+from digest.web.pages import Pages, routes, told
 from digest.web.public import Public
 from subscribers.tokens import Keyring
 
 PATIENCE = 300  # milliseconds a page waits for the store: a one-click is answered within a second
+#: seconds between two looks at what was asked for on the pages; and after one that went wrong
+PAUSE, LONG_PAUSE = 1.0, 60.0
+#: for the description of the pages
+_HEALTH = {
+    "response_class": PlainTextResponse,
+    "responses": {503: told("The store does not answer", "text/plain")},
+}
+_log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -32,25 +46,62 @@ def create_app(
     theme: Theme,
     templates_dir: Path | None,
     spool: Path,
+    secret: bytes | None,
     now: Callable[[], datetime],
+    answer: Callable[[], object] | None = None,
 ) -> FastAPI:
     """The pages of *publication*. The store is reached through an engine of their own, which gives up soon.
 
-    `app.state.engine` is that engine, for whoever wants to dispose of it.
+    *secret* is the key of the suppression list; without it nobody can be taken on. *answer* is called
+    every second, in a thread of the server's, and answers what was asked for on the pages; None where
+    another process does. `app.state.engine` is the pages' engine, for whoever wants to dispose of it.
     """
     pages = Pages(publication, theme, templates_dir)
     hasty = open_engine(engine.url.render_as_string(hide_password=False), patience=PATIENCE)
     # Where no room can be set aside, leaving still works as long as the disk is not full.
     with suppress(OSError):
         set_aside(spool)
-    # A redirect to the path without its slash would lose the body and the promise of a POST.
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    # `routes` says why there are no redirects.
+    app = FastAPI(openapi_url=None, redirect_slashes=False, lifespan=_answering(answer))
     app.state.engine = hasty
     app.include_router(Public(pages, keyring, hasty, spool, now).router())
+    mine = Mine(pages, hasty, secret, now)
+    app.include_router(Joining(pages, keyring, hasty, secret, now, mine.answer).router())
     app.include_router(Archive(pages, hasty, now).router())
-    app.add_api_route("/healthz", lambda: _health(pages, hasty), methods=["GET", "HEAD"])
+
+    def health() -> Response:
+        return _health(pages, hasty)
+
+    routes(app.router, "/healthz", health, looked=_HEALTH)
     _catch(app, pages)
     return app
+
+
+def _answering(answer: Callable[[], object] | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Calls *answer* again and again while the server runs; a call that was begun is waited for."""
+
+    async def again_and_again() -> None:
+        assert answer is not None
+        while True:
+            try:
+                await to_thread.run_sync(answer)
+                await anyio.sleep(PAUSE)
+            except (DigestError, SQLAlchemyError) as error:
+                # The relay's words may name an address, the store's its values: neither goes to a log.
+                _log.warning("mails of the pages wait: %s", type(error).__name__)
+                await anyio.sleep(LONG_PAUSE)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if answer is None:
+            yield
+            return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(again_and_again)
+            yield
+            tasks.cancel_scope.cancel()
+
+    return lifespan
 
 
 def _catch(app: FastAPI, pages: Pages) -> None:

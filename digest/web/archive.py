@@ -13,13 +13,19 @@ from digest.database import reading
 from digest.issue.history import Published, archived, published
 from digest.letter.theme import month_in_words
 from digest.month import Month
-from digest.web.pages import NOTHING, PUBLIC, SAFE, Pages
+from digest.web.pages import FEED, NOTHING, PUBLIC, SAFE, Pages, routes
 
 #: an issue is foreign text in its own style: it may show pictures, and its links may be followed
 POLICY = (
     f"{NOTHING}; img-src https: http: data:; style-src 'unsafe-inline'; form-action 'none';"
     " sandbox allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"
 )
+
+
+class _Feed(Response):
+    """For the description of the pages."""
+
+    media_type = FEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +51,11 @@ class Archive:
     def router(self) -> APIRouter:
         """Their routes; the feed before the months, which would take it for one."""
         router = APIRouter()
-        for path, page in (
-            ("/archive", self.issues),
-            ("/archive/feed.xml", self.feed),
-            ("/archive/{month}", self.issue),
-        ):
-            for slash in ("", "/"):
-                router.add_api_route(path + slash, page, methods=["GET", "HEAD"])
+        routes(router, "/archive", self.issues)
+        routes(router, "/archive/feed.xml", self.feed, looked={"response_class": _Feed})
+        routes(router, "/archive/{month}", self.issue)
         # Whoever opens the bare address looks for what there is.
-        router.add_api_route("/", self.issues, methods=["GET", "HEAD"])
+        routes(router, "/", self.issues)
         return router
 
     def issues(self) -> Response:

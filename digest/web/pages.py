@@ -5,16 +5,18 @@ came from, for some of their addresses hold a token.
 """
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from markupsafe import Markup
 
 from digest.letter.page import Publication
-from digest.letter.theme import Theme, environment, words
+from digest.letter.theme import Theme, environment, moment_in_words, words
 
 #: on every answer of the server
 SAFE = {
@@ -24,9 +26,48 @@ SAFE = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 NOTHING = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-#: for what belongs to one reader, and for what everybody may see
+#: for what belongs to one reader, for a form everybody may find, and for what everybody may see
 PRIVATE = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+OPEN = {"Cache-Control": "no-store"}
+FEED = "application/atom+xml"
 PUBLIC = {"Cache-Control": "public, max-age=300"}
+
+
+def told(what: str, *kinds: str) -> dict[str, Any]:
+    """An answer for the description of the pages: in words, and the media types it may be of."""
+    return {"description": what, "content": {kind: {"schema": {"type": "string"}} for kind in kinds}}
+
+
+#: what every route may answer
+REFUSED: dict[int | str, dict[str, Any]] = {
+    "4XX": told("The page for what is not there, or not asked for so", "text/html"),
+    503: told("The page that asks to try again later", "text/html"),
+}
+
+
+def routes(
+    router: APIRouter,
+    path: str,
+    look: Callable[..., Response],
+    act: Callable[..., Response] | None = None,
+    looked: Mapping[str, Any] | None = None,
+    acted: Mapping[str, Any] | None = None,
+) -> None:
+    """*look* answers GET and HEAD at *path*, *act* POST; a final slash is the same page.
+
+    A redirect to the path without it would lose a one-click's POST. *looked* and *acted* describe the
+    two for `FastAPI.openapi`, beside what every page may answer; HEAD and the slash need no words.
+    """
+    given: dict[str, Any] = {"response_class": HTMLResponse} | dict(looked or {})
+    given["responses"] = REFUSED | given.get("responses", {})
+    posted: dict[str, Any] = {"response_class": HTMLResponse} | dict(acted or {})
+    posted["responses"] = REFUSED | posted.get("responses", {})
+    for one in dict.fromkeys((path, f"{path.rstrip('/')}/")):
+        shown = one == path
+        router.add_api_route(one, look, methods=["GET"], include_in_schema=shown, **given)
+        router.add_api_route(one, look, methods=["HEAD"], include_in_schema=False, **given)
+        if act is not None:
+            router.add_api_route(one, act, methods=["POST"], include_in_schema=shown, **posted)
 
 
 class Pages:
@@ -37,6 +78,7 @@ class Pages:
         self.publication = publication
         self.words = words(publication.language, templates_dir)
         self._templates = environment(templates_dir)
+        self._templates.filters["moment"] = self._moment
         style = self._templates.get_template("web/pages.css").render(theme=theme)
         self._templates.globals.update(
             publication=publication,
@@ -47,6 +89,10 @@ class Pages:
         )
         digest = b64encode(sha256(style.encode()).digest()).decode()
         self._policy = f"{NOTHING}; style-src 'sha256-{digest}'; form-action 'self'"
+
+    def _moment(self, at: datetime) -> str:
+        """*at* on the publication's clocks, in its language."""
+        return moment_in_words(at, self.publication.zone, self.publication.language)
 
     def show(
         self, name: str, status: int = 200, headers: Mapping[str, str] = PRIVATE, **values: Any
@@ -59,7 +105,7 @@ class Pages:
         """The Atom feed with *values* in it."""
         xml = self._templates.get_template("web/feed.xml").render(values)
         headers = SAFE | PUBLIC | {"Content-Security-Policy": NOTHING}
-        return Response(xml, headers=headers, media_type="application/atom+xml")
+        return Response(xml, headers=headers, media_type=FEED)
 
     def line(self, text: str, status: int = 200) -> Response:
         """*text* alone, for machines: no page, no markup."""

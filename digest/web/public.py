@@ -13,33 +13,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from anyio import from_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.requests import ClientDisconnect
 
 from digest.database import reading, writing
 from digest.sending.spool import append, apply_spool, waiting
-from digest.web.pages import Pages
-from subscribers.address import masked
-from subscribers.lifecycle import (
-    Evidence,
-    NotAllowed,
-    Origin,
-    Standing,
-    pause,
-    rejoin,
-    resume,
-    standing,
-    unsubscribe,
-)
-from subscribers.models import State
+from digest.web.forms import URLENCODED, body_of, described, form_of, ip_of, program_of
+from digest.web.pages import Pages, routes, told
+from subscribers.address import BadAddress, masked, parse
+from subscribers.evidence import Evidence, NotAllowed, Origin
+from subscribers.lifecycle import pause, rejoin, resume, unsubscribe
+from subscribers.models import Asked, Cause, State
+from subscribers.roll import Standing, standing
 from subscribers.tokens import Keyring, Purpose, Signed
-
-LONGEST_BODY = 1_048_576  # bytes that are read before the answer
-LONGEST_USER_AGENT = 300  # characters kept as proof
+from subscribers.wishes import wish
 
 _ACTS = {"leave": unsubscribe, "pause": pause, "resume": resume, "rejoin": rejoin}
 _UNDO = {"leave": "rejoin", "pause": "resume", "resume": "pause", "rejoin": "leave"}
@@ -51,6 +40,9 @@ _CHOICES = {
     "bounced": ("leave",),
     "barred": (),
 }
+#: what is asked for here and done by a link in a mail: the page's link may be forwarded with its letter
+_MAILED = {"move": Asked.MOVE, "data": Asked.DATA}
+_BY_MAIL = {"active": ("move", "data"), "paused": ("move", "data"), "gone": ("data",)}
 _WORDS = {
     State.ACTIVE: "active",
     State.PAUSED: "paused",
@@ -58,6 +50,16 @@ _WORDS = {
     State.BOUNCED: "bounced",
     State.COMPLAINED: "barred",
 }
+#: for the description of the pages
+_LEAVING = {
+    "openapi_extra": described(
+        {"List-Unsubscribe": "One-Click (RFC 8058); whatever it is, whose token it is leaves"},
+        URLENCODED,
+        "multipart/form-data",
+    ),
+    "responses": {200: told("They have left: a line for a program, a page for a person", "text/plain")},
+}
+_CHOOSING = {"openapi_extra": described({"email": "act=move: the new address"})}
 _log = logging.getLogger(__name__)
 
 
@@ -73,15 +75,10 @@ class Public:
     now: Callable[[], datetime]
 
     def router(self) -> APIRouter:
-        """Their routes. A final slash is the same page: a redirect would lose a one-click's POST."""
+        """Their routes."""
         router = APIRouter()
-        for path, look, act in (
-            ("/u/{token}", self.ask, self.leave),
-            ("/p/{token}", self.preferences, self.choose),
-        ):
-            for slash in ("", "/"):
-                router.add_api_route(path + slash, look, methods=["GET", "HEAD"])
-                router.add_api_route(path + slash, act, methods=["POST"])
+        routes(router, "/u/{token}", self.ask, self.leave, acted=_LEAVING)
+        routes(router, "/p/{token}", self.preferences, self.choose, acted=_CHOOSING)
         return router
 
     def ask(self, token: str) -> Response:
@@ -99,7 +96,7 @@ class Public:
             return self.pages.missing()
         by_person = "page" in request.query_params or self.keyring.read(Purpose.LEAVE, token) is not None
         is_written = self._leave(signed, Origin.PAGE if by_person else Origin.ONE_CLICK)
-        _swallow(request)
+        body_of(request)
         if not is_written:
             return self.pages.unavailable()
         if by_person:
@@ -118,16 +115,39 @@ class Public:
         """What was chosen is done; the page says so, and how to undo it."""
         signed = self.keyring.read(Purpose.PREFERENCES, token)
         try:
-            if signed is None or self._standing(signed) is None or act not in _ACTS:
+            found = self._standing(signed) if signed else None
+            if signed is not None and found is not None and act in _MAILED:
+                return self._ask_by_mail(signed, found, _MAILED[act], request)
+            if signed is None or found is None or act not in _ACTS:
                 return self._preferences(signed)
             self._do(signed, act, request)
-            _swallow(request)
+            body_of(request)
             return self._preferences(signed, act)
         except SQLAlchemyError:
             # Who wants to leave has left, also where the store does not answer.
             if signed is not None and act == "leave" and self._leave(signed, Origin.PAGE):
                 return self.pages.show("left", address="")
             return self.pages.unavailable()
+
+    def _ask_by_mail(self, signed: Signed, found: Standing, act: Asked, request: Request) -> Response:
+        """What the page's link alone must not do is asked for by mail (U-10)."""
+        if act not in _BY_MAIL.get(self._word(signed, found), ()):
+            return self._preferences(signed)
+        typed = form_of(request).get("email", "") if act == Asked.MOVE else found.address
+        try:
+            address = parse(typed)
+        except BadAddress:
+            return self._preferences(signed, problem="web.join_wrong", status=422)
+        evidence = Evidence(
+            origin=Origin.PAGE,
+            at=self.now(),
+            wording=self._wording(Origin.PAGE, act),
+            ip=ip_of(request),
+            user_agent=program_of(request),
+        )
+        with writing(self.engine) as session:
+            wish(session, act, address, evidence, signed.subscriber_id)
+        return self.pages.show("asked", slip="")
 
     def _leaver(self, token: str) -> Signed | None:
         # Whatever its version: an old letter's link keeps its promise (T-3).
@@ -175,21 +195,31 @@ class Public:
             found = standing(session, signed.subscriber_id)
         return found if found and found.token_version == signed.version else None
 
-    def _preferences(self, signed: Signed | None, act: str = "") -> Response:
+    def _word(self, signed: Signed, found: Standing) -> str:
+        """The word for where they stand."""
+        # Who left by another system's list is who left; anything else on the list wins over the state.
+        word = _WORDS[found.state] if found.barred in (None, Cause.LEFT) else "barred"
+        is_leaving = word in ("active", "paused") and signed.subscriber_id in waiting(self.spool)
+        return "gone" if is_leaving else word
+
+    def _preferences(
+        self, signed: Signed | None, act: str = "", problem: str = "", status: int = 200
+    ) -> Response:
         found = self._standing(signed) if signed else None
         if signed is None or found is None or found.state not in _WORDS:
             return self.pages.missing()
-        word = "barred" if found.suppressed else _WORDS[found.state]
-        if word in ("active", "paused") and signed.subscriber_id in waiting(self.spool):
-            word = "gone"
+        word = self._word(signed, found)
         choices = _CHOICES[word]
         done = act if _UNDO.get(act) in choices else ""
         return self.pages.show(
             "preferences",
+            status,
             address=masked(found.address),
             standing=word,
             choices=(_UNDO[done],) if done else choices,
+            by_mail=() if done else _BY_MAIL.get(word, ()),
             done=done,
+            problem=problem,
         )
 
     def _do(self, signed: Signed, act: str, request: Request) -> None:
@@ -208,8 +238,8 @@ class Public:
             origin=origin,
             at=self.now(),
             wording=self._wording(origin, act),
-            ip=joining.client.host if joining and joining.client else None,
-            user_agent=joining.headers.get("user-agent", "")[:LONGEST_USER_AGENT] if joining else None,
+            ip=ip_of(joining) if joining else None,
+            user_agent=program_of(joining) if joining else None,
         )
 
     def _wording(self, origin: Origin, act: str) -> str:
@@ -218,11 +248,3 @@ class Public:
         say = self.pages.words.say
         label = say("letter.unsubscribe") if act == "leave" else say(f"web.{act}")
         return f"{label}: {say(f'web.{act}_next')}"
-
-
-def _swallow(request: Request) -> None:
-    """The body is read, up to a limit: a client that still sends would get a reset and lose the answer."""
-    parts, taken = request.stream(), 0
-    with suppress(ClientDisconnect):
-        while taken < LONGEST_BODY and (part := from_thread.run(anext, parts, b"")):
-            taken += len(part)

@@ -35,7 +35,7 @@ def server(
             port=port,
             http="h11",
             ws="none",
-            lifespan="off",
+            lifespan="on",
             access_log=False,
             log_level="warning",
             server_header=False,

@@ -1,14 +1,19 @@
-"""Sample pages for whatever makes, checks or sends a letter."""
+"""Sample pages for whatever makes, checks or sends a letter; running sites; a browser."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+from sqlalchemy import Engine
 
 from digest.letter.page import Card, Page, Publication
 from digest.month import Month
+from tests.digest import website
+from tests.digest.website import Mailroom, Site
 
 ZONE = ZoneInfo("Europe/Kyiv")
 EXCERPT = (
@@ -92,3 +97,41 @@ def make_page() -> Callable[..., Page]:
 def page() -> Page:
     """A page of three posts in English."""
     return page_with()
+
+
+@pytest.fixture
+def site(engine: Engine, tmp_path: Path) -> Iterator[Site]:
+    """The public pages, served for real, on each engine."""
+    with website.serving(engine, tmp_path / "digest.db-spool", website.publication()) as running:
+        yield running
+
+
+@pytest.fixture
+def lite(sqlite_engine: Engine, tmp_path: Path) -> Iterator[Site]:
+    """The same on SQLite only, for what does not hang on the engine."""
+    with website.serving(sqlite_engine, tmp_path / "digest.db-spool", website.publication()) as running:
+        yield running
+
+
+@pytest.fixture
+def room(site: Site) -> Iterator[Mailroom]:
+    """What answers by mail what is asked for on the pages of *site*."""
+    with website.answered(site.engine, website.publication(), lambda: site.clock[0]) as running:
+        yield running
+
+
+@pytest.fixture
+def small(lite: Site) -> Iterator[Mailroom]:
+    """What answers by mail what is asked for on the pages of *lite*."""
+    with website.answered(lite.engine, website.publication(), lambda: lite.clock[0]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A running Chromium that calls nobody by itself."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield running
+        running.close()

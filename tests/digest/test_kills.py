@@ -23,7 +23,7 @@ from digest.models import Delivered, Issue, Status
 from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
 from tests.digest.sending import count_of, frozen, rows, tallied
 
-KILLS = int(os.environ.get("PROVE_KILLS", "8"))
+KILLS = int(os.environ.get("PROVE_KILLS", "5"))
 SEED = int(os.environ.get("PROVE_SEED", str(random.randrange(10**6))))
 CONNECTIONS = 4
 LETTERS = 60  # for each kill, so that there is still work when the last one comes

@@ -1,6 +1,6 @@
 """The letter as a browser shows it: at every width, in the dark, without pictures, without <style>, doubled.
 
-One Chromium for the file, no network: pictures come from the route handler. What no browser shows, Word
+No network: pictures come from the route handler. What no browser shows, Word
 above all, stays to be looked at by people.
 """
 
@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from digest.letter import render
 from digest.letter.theme import TEXT_CONTRAST, Theme, contrast
@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOoBwAAgQCAOeBV1AAAAABJRU5ErkJggg=="
 )
-LAUNCH = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SMALLEST = 14  # CSS pixels
 
 ISSUES = {
@@ -96,14 +95,6 @@ INVERT = """colours => {
 def html_of(name: str) -> str:
     """The HTML of an issue; rendered when the first test asks for it."""
     return letters.rendered(ISSUES[name])[0].html
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=LAUNCH)
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
@@ -21,8 +21,8 @@ from digest.database import open_engine, reading, writing
 from digest.models import Status
 from digest.sending.spool import append, apply_spool, waiting
 from subscribers.address import parse
-from subscribers.lifecycle import Cause, suppress
-from subscribers.models import Act, Consent, State, Subscriber
+from subscribers.departures import bar
+from subscribers.models import Act, Cause, Consent, State, Subscriber
 from subscribers.tokens import NOBODY, Keyring, Purpose
 from tests.digest.website import (
     BASE,
@@ -44,19 +44,6 @@ from tests.digest.website import (
 )
 
 LIMIT = 10.0  # seconds: ten times what U-2 allows, so that only a hang fails
-
-
-@pytest.fixture
-def site(engine: Engine, tmp_path: Path) -> Iterator[Site]:
-    with serving(engine, tmp_path / "digest.db-spool", publication()) as running:
-        yield running
-
-
-@pytest.fixture
-def lite(sqlite_engine: Engine, tmp_path: Path) -> Iterator[Site]:
-    """The same on SQLite only, where the engine makes no difference."""
-    with serving(sqlite_engine, tmp_path / "digest.db-spool", publication()) as running:
-        yield running
 
 
 # Reading changes nothing.
@@ -335,7 +322,7 @@ def test_preferences_do_and_undo(site: Site) -> None:
     """U-6: leaving comes first, and after each act the page offers its undoing."""
     who = site.person()
     page = site.get(preferences(who)).text
-    assert buttons(page) == ["leave", "pause"]
+    assert buttons(page) == ["leave", "pause", "move", "data"]
     assert "Every issue of Slow &amp; Water goes to" in page
     for act, undo, state in (
         ("pause", "resume", State.PAUSED),
@@ -375,7 +362,7 @@ def test_preferences_offer_only_what_is_possible(lite: Site) -> None:
     ):
         who = lite.person(name)
         with writing(lite.engine) as session:
-            suppress(session, parse(f"{name}@example.org"), cause, EDITOR, SECRET)
+            bar(session, parse(f"{name}@example.org"), cause, EDITOR, SECRET)
         assert buttons(lite.get(preferences(who)).text) == offered
         before = lite.contents()
         for act in ("rejoin", "resume", "pause"):
@@ -433,7 +420,7 @@ def test_who_waits_in_the_spool_is_shown_as_gone(lite: Site) -> None:
     who, other = lite.person(), lite.person("ben")
     with locked(lite.engine):
         lite.post(one_click(who))
-        assert buttons(lite.get(preferences(who)).text) == ["rejoin"]
+        assert buttons(lite.get(preferences(who)).text) == ["rejoin", "data"]
     # The next act of anybody brings the spool in first.
     assert buttons(choose(lite, who, "rejoin")) == ["leave"]
     assert lite.state() == State.ACTIVE

@@ -97,22 +97,6 @@ def test_the_pages_work_behind_a_proxy(proxied: Site) -> None:
 # In a browser.
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def lite(sqlite_engine: Engine, tmp_path: Path) -> Iterator[Site]:
-    with serving(sqlite_engine, tmp_path / "digest.db-spool", publication()) as running:
-        yield running
-
-
 @pytest.mark.browser
 def test_leaving_needs_a_keyboard_and_nothing_else(lite: Site, browser: Any) -> None:
     """U-6: no script, no mouse; the policy of the page stops nothing of its own."""
@@ -145,7 +129,8 @@ def test_preferences_work_in_a_browser(lite: Site, browser: Any) -> None:
         assert lite.state() == state
     with page.expect_navigation():
         page.get_by_role("link", name="Your subscription").click()
-    assert page.locator("button").all_inner_texts() == ["Unsubscribe", "Pause"]
+    buttons = page.locator("button").all_inner_texts()
+    assert buttons == ["Unsubscribe", "Pause", "Change the address", "See or erase my data"]
     context.close()
 
 

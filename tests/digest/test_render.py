@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from digest.errors import UsageError
 from digest.letter import render as module
@@ -555,23 +555,19 @@ def test_templates_have_unix_line_ends_and_so_have_letters(page: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def look(chromium: str) -> Iterator[Callable[[str, int, str], tuple[int, bytes]]]:
+def look(browser: Browser) -> Callable[[str, int, str], tuple[int, bytes]]:
     """Shows HTML at a width in a scheme: how wide it scrolls, and its picture. Nothing is fetched."""
-    with sync_playwright() as playwright:
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
 
-        def shown(html: str, width: int, scheme: str) -> tuple[int, bytes]:
-            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-            page = context.new_page()
-            page.route("**/*", lambda route: route.abort())
-            page.set_content(html)
-            seen = page.evaluate("document.documentElement.scrollWidth"), page.screenshot(full_page=True)
-            context.close()
-            return seen
+    def shown(html: str, width: int, scheme: str) -> tuple[int, bytes]:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        page = context.new_page()
+        page.route("**/*", lambda route: route.abort())
+        page.set_content(html)
+        seen = page.evaluate("document.documentElement.scrollWidth"), page.screenshot(full_page=True)
+        context.close()
+        return seen
 
-        yield shown
-        browser.close()
+    return shown
 
 
 @pytest.mark.browser

@@ -1,34 +1,18 @@
 """The public archive: what was sent, to everybody, and nothing of anybody."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from sqlalchemy import Engine
 
 from digest.database import reading
 from digest.issue.history import PUBLIC, Published, archived, published
 from digest.models import Status
 from subscribers.tokens import Purpose
-from tests.digest.website import BASE, NOW, RING, Site, issue, publication, serving
+from tests.digest.website import BASE, NOW, RING, Site, issue
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 UNPUBLISHED = [one for one in Status if one not in PUBLIC]
-
-
-@pytest.fixture
-def site(engine: Engine, tmp_path: Path) -> Iterator[Site]:
-    with serving(engine, tmp_path / "digest.db-spool", publication()) as running:
-        yield running
-
-
-@pytest.fixture
-def lite(sqlite_engine: Engine, tmp_path: Path) -> Iterator[Site]:
-    """The same on SQLite only, where the engine makes no difference."""
-    with serving(sqlite_engine, tmp_path / "digest.db-spool", publication()) as running:
-        yield running
 
 
 def test_what_is_sent_is_listed_and_shown_the_newest_month_first(site: Site) -> None:

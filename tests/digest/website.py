@@ -1,31 +1,46 @@
 """A real server of the pages on a store, and a client that sends exactly what it is told to."""
 
+import re
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from fastapi import FastAPI
 from sqlalchemy import Engine, text
 from sqlmodel import select
 
 from digest.database import reading, writing
+from digest.letter.note import Stationery
 from digest.letter.page import Publication
 from digest.letter.rendered import Rendered
 from digest.letter.theme import Theme
-from digest.models import Frozen, Issue, Status
+from digest.models import Frozen, Issue, Outgoing, Status
+from digest.outbox import Postage
+from digest.postroom import Postroom
+from digest.sending.smtp import hand_over
 from digest.web.app import create_app
 from digest.web.serving import server
 from subscribers.address import parse
-from subscribers.lifecycle import Evidence, Newcomer, Origin, add, find, states_of
-from subscribers.models import Consent, State, Subscriber, Suppression
+from subscribers.arrivals import add
+from subscribers.evidence import Evidence, Newcomer, Origin
+from subscribers.models import Consent, State, Subscriber, Suppression, Ticket, Tried, Wish
+from subscribers.roll import find, states_of
 from subscribers.tokens import Keyring, Purpose
+from tests.digest.evil_server import EvilServer
+from tests.digest.sending import relay_at
 
 NOW = datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
 SECRET = b"p" * 32
@@ -75,6 +90,8 @@ class Site:
     port: int
     spool: Path
     clock: list[datetime] = field(default_factory=lambda: [NOW])
+    #: None where it runs elsewhere
+    app: FastAPI | None = None
 
     def ask(self, method: str, path: str, body: bytes = b"", version: str = "1.1", **headers: str) -> Answer:
         named = {"Host": "letters.example.org", "Connection": "close"}
@@ -109,7 +126,7 @@ class Site:
         with reading(self.engine) as session:
             return [
                 [row.model_dump() for row in session.exec(select(table))]
-                for table in (Subscriber, Consent, Suppression, Issue, Frozen)
+                for table in (Subscriber, Consent, Suppression, Ticket, Tried, Wish, Outgoing, Issue, Frozen)
             ]
 
 
@@ -131,7 +148,12 @@ def publication(**changes: str) -> Publication:
 
 @contextmanager
 def serving(
-    engine: Engine, spool: Path, described: Publication, trusted: Sequence[IPv4Network] = ()
+    engine: Engine,
+    spool: Path,
+    described: Publication,
+    trusted: Sequence[IPv4Network] = (),
+    answer: Callable[[], object] | None = None,
+    secret: bytes | None = SECRET,
 ) -> Iterator[Site]:
     """The pages of *described*, answering on a port of their own."""
     site = Site(engine, 0, spool)
@@ -142,23 +164,33 @@ def serving(
         theme=Theme(),
         templates_dir=None,
         spool=spool,
+        secret=secret,
         now=lambda: site.clock[0],
+        answer=answer,
     )
+    with running(app, site, trusted):
+        yield site
+
+
+@contextmanager
+def running(app: FastAPI, site: Site, trusted: Sequence[IPv4Network] = ()) -> Iterator[None]:
+    """*app* answers on the port that *site* then knows."""
+    site.app = app
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         bound.listen(128)
         site.port = bound.getsockname()[1]
-        running = server(app, "127.0.0.1", site.port, trusted)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
+        uvicorn = server(app, "127.0.0.1", site.port, trusted)
+        thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [bound]})
         thread.start()
         try:
             for _ in range(500):
-                if running.started:
+                if uvicorn.started:
                     break
                 time.sleep(0.01)
-            yield site
+            yield
         finally:
-            running.should_exit = True
+            uvicorn.should_exit = True
             thread.join(20)
             app.state.engine.dispose()
 
@@ -219,3 +251,61 @@ def issue(site: Site, month: str, number: int, status: Status, **changes: str) -
         }
         rendered = Rendered(number=number, reply_to=None, **(described | changes))
         session.add(Frozen(issue_id=row.id, rendered=rendered.to_json()))
+
+
+@contextmanager
+def answered(
+    engine: Engine, described: Publication, clock: Callable[[], datetime], hourly: int = 60
+) -> Iterator["Mailroom"]:
+    """What answers what is asked for on the pages of *described*, and the real relay that takes its mails."""
+    with EvilServer() as relay:
+        yield Mailroom(postroom(engine, described, relay.port, hourly), relay, clock)
+
+
+def postroom(engine: Engine, described: Publication, port: int, hourly: int = 60) -> Postroom:
+    """What answers by way of the relay on *port* of this machine."""
+    postage = Postage(
+        stationery=Stationery(described, Theme(), None),
+        keyring=RING,
+        bounce_domain=None,
+        hand=lambda mail: hand_over(relay_at(port), mail),
+        random=secrets.token_urlsafe,
+    )
+    return Postroom(engine=engine, postage=postage, hourly=hourly, secret=SECRET)
+
+
+@dataclass
+class Mailroom:
+    """A postroom, its relay, and what came out of it."""
+
+    postroom: Postroom
+    relay: EvilServer
+    clock: Callable[[], datetime]
+
+    def work(self) -> int:
+        return self.postroom.work(self.clock())
+
+    def mails(self) -> list[EmailMessage]:
+        """Every mail the relay took, parsed; they are taken away."""
+        taken = [message_from_bytes(one.content, policy=default) for one in self.relay.letters]
+        self.relay.letters.clear()
+        return taken
+
+    def link(self, to: str = "") -> str:
+        """The path that the one new mail, which went to *to*, leads to."""
+        self.work()
+        (mail,) = self.mails()
+        assert not to or mail["To"] == to
+        found = re.search(rf"{BASE}(/[cp]/[\w-]+)", mail.get_body(("plain",)).get_content())
+        assert found is not None
+        return found[1]
+
+
+def stamp(at: datetime = NOW - timedelta(seconds=30)) -> str:
+    """The stamp of a form that was shown at *at*."""
+    return RING.sign(Purpose.FORM, int(at.timestamp()))
+
+
+def asking(address: str, **more: str) -> bytes:
+    """The form, filled in."""
+    return urlencode({"email": address, "website": "", "at": stamp(), **more}).encode()
