@@ -1,4 +1,4 @@
-"""One address's whole story: consent, suppression, and every letter with what the relay answered."""
+"""One address's whole story: what it asked for and agreed to, every letter and what the relay answered."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,18 +6,52 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from digest.models import Delivery, Issue
+from digest.models import Delivered, Delivery, Issue, Outgoing
 from subscribers.address import Address
-from subscribers.models import Consent, Subscriber, Suppression
-from subscribers.suppression import suppression_key
+from subscribers.models import Aim, Consent, Subscriber, Ticket, Wish
+from subscribers.rights import Kept, kept_of
+from subscribers.wishes import NoteKind
+
+#: delivered, as far as a reader is concerned: the words are in `web.letter_…`
+_FOR_READERS = {
+    Delivered.ACCEPTED: "accepted",
+    Delivered.REJECTED: "rejected",
+    Delivered.SKIPPED: "skipped",
+}
+#: JSON Schema of `Story.to_json`; an event has more, by its kind
+DOCUMENT = {
+    "type": "object",
+    "properties": {
+        "address": {"type": "string"},
+        "name": {"type": "string"},
+        "state": {"type": ["string", "null"]},
+        "since": {"type": ["string", "null"], "format": "date-time"},
+        "suppressed": {"type": "boolean"},
+        "events": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "at": {"type": ["string", "null"], "format": "date-time"},
+                    "kind": {"type": "string"},
+                    "what": {"type": "string"},
+                },
+                "required": ["at", "kind", "what"],
+            },
+        },
+    },
+    "required": ["address", "name", "state", "since", "suppressed", "events"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened."""
 
+    #: None: not yet
     at: datetime | None
-    #: "subscriber", "consent", "suppression" or "delivery"
+    #: "consent", "asked", "mail", "link", "frozen", "delivery" or "suppression"
     kind: str
     what: str
     details: dict[str, Any]
@@ -31,13 +65,18 @@ class Story:
     #: None: nobody of this address is on the list
     state: str | None
     is_suppressed: bool
+    name: str
+    #: None where nobody of this address is on the list
+    since: datetime | None
     events: list[Event]
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `trace --json`."""
+        """The document of `trace --json`, and of whoever asks what is kept of them (P-5)."""
         return {
             "address": self.address,
+            "name": self.name,
             "state": self.state,
+            "since": self.since and self.since.isoformat(),
             "suppressed": self.is_suppressed,
             "events": [
                 {"at": one.at and one.at.isoformat(), "kind": one.kind, "what": one.what, **one.details}
@@ -58,38 +97,92 @@ def _when(at: datetime | None) -> str:
 
 def trace(session: Session, address: Address, secret: bytes) -> Story:
     """Everything the store knows of *address*."""
-    subscriber = session.exec(select(Subscriber).where(col(Subscriber.address_key) == address.key)).first()
-    suppression = session.get(Suppression, suppression_key(address.key, secret))
-    events: list[Event] = []
-    if subscriber is not None:
-        events += [_consented(one) for one in _consents(session, subscriber)]
-        events += [_delivered(delivery, month) for delivery, month in _deliveries(session, subscriber)]
-    if suppression is not None:
-        events.append(Event(suppression.at, "suppression", f"suppressed: {suppression.reason}", {}))
+    kept = kept_of(session, address, secret)
+    who = kept.subscriber
+    events = [_consented(one) for one in kept.consents]
+    events += _asked(session, address)
+    if who is not None:
+        events += [_sent(one) for one in _outgoing(session, who)]
+        events += [_link(one) for one in kept.tickets]
+        for delivery, issue in _deliveries(session, who):
+            events += [_frozen(issue), _delivered(delivery, issue.month)]
+    events += _barred(kept)
     events.sort(key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0))
-    state = subscriber.state.value if subscriber else None
-    return Story(address.address, state, suppression is not None, events)
+    return Story(
+        address=who.address if who else address.address,
+        state=who.state.value if who else None,
+        is_suppressed=kept.suppression is not None,
+        name=who.name if who else "",
+        since=who.created_at if who else None,
+        events=events,
+    )
 
 
-def _consents(session: Session, subscriber: Subscriber) -> list[Consent]:
-    mine = select(Consent).where(col(Consent.subscriber_id) == subscriber.id)
-    return list(session.exec(mine.order_by(col(Consent.id))))
+def _barred(kept: Kept) -> list[Event]:
+    line = kept.suppression
+    if line is None:
+        return []
+    why = f"{line.cause}: {line.reason}" if line.reason else str(line.cause)
+    return [Event(line.at, "suppression", f"suppressed, {why}", {"cause": line.cause.value})]
 
 
 def _consented(one: Consent) -> Event:
-    what = f"{one.act} ({one.origin}){': ' + one.wording if one.wording else ''}"
-    details = {"act": one.act.value, "origin": one.origin, "wording": one.wording, "ip": one.ip}
+    before = f" from {one.address}" if one.address else ""
+    what = f"{one.act}{before} ({one.origin}){': ' + one.wording if one.wording else ''}"
+    details = {
+        "act": one.act.value,
+        "origin": one.origin,
+        "wording": one.wording,
+        "ip": one.ip,
+        "user_agent": one.user_agent,
+    }
     return Event(one.at, "consent", what, details)
 
 
-def _deliveries(session: Session, subscriber: Subscriber) -> list[tuple[Delivery, str]]:
+def _asked(session: Session, address: Address) -> list[Event]:
+    wishes = select(Wish).where(col(Wish.address_key) == address.key).order_by(col(Wish.id))
+    return [
+        Event(
+            one.at,
+            "asked",
+            f"asked on a page ({one.asked}); not answered yet",
+            {"asked": one.asked.value, "ip": one.ip, "user_agent": one.user_agent},
+        )
+        for one in session.exec(wishes)
+    ]
+
+
+def _outgoing(session: Session, subscriber: Subscriber) -> list[Outgoing]:
+    mine = select(Outgoing).where(col(Outgoing.subscriber_id) == subscriber.id)
+    return list(session.exec(mine.order_by(col(Outgoing.id))))
+
+
+def _sent(one: Outgoing) -> Event:
+    details = {"mail": one.kind.value, "to": one.address, "tried": one.tried}
+    return Event(None, "mail", f"a mail waits to be sent ({one.kind})", details)
+
+
+def _link(one: Ticket) -> Event:
+    state = "used" if one.used_at else "open"
+    until = f"{one.expires_at:%Y-%m-%d %H:%M} UTC"
+    what = f"a link by mail ({one.aim}) to {one.address}: {state}, works until {until}"
+    kind = NoteKind.MOVED if one.aim == Aim.UNDO else NoteKind(one.aim)
+    details = {"mail": kind.value, "to": one.address, "until": one.expires_at.isoformat()}
+    return Event(one.used_at, "link", what, details)
+
+
+def _deliveries(session: Session, subscriber: Subscriber) -> list[tuple[Delivery, Issue]]:
     statement = (
-        select(Delivery, Issue.month)
+        select(Delivery, Issue)
         .join(Issue, col(Issue.id) == col(Delivery.issue_id))
         .where(col(Delivery.subscriber_id) == subscriber.id)
         .order_by(col(Delivery.id))
     )
-    return [(delivery, month) for delivery, month in session.exec(statement)]
+    return [(delivery, issue) for delivery, issue in session.exec(statement)]
+
+
+def _frozen(issue: Issue) -> Event:
+    return Event(issue.frozen_at, "frozen", f"in the audience of {issue.month}", {"issue": issue.month})
 
 
 def _delivered(delivery: Delivery, month: str) -> Event:
@@ -99,6 +192,7 @@ def _delivered(delivery: Delivery, month: str) -> Event:
     details = {
         "issue": month,
         "state": delivery.state.value,
+        "told": _FOR_READERS.get(delivery.state, "waiting"),
         "attempts": delivery.attempts,
         "reply": answer,
         "reason": delivery.reason,

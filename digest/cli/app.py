@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from digest.cli import issues, people, posts, sending
+from digest.cli import issues, people, posts, rights, sending
 from digest.cli.opened import env_file, opened, say, warn
 from digest.database import open_engine
 from digest.demo import run_demo, serve_demo
@@ -18,7 +18,7 @@ from digest.migrating import upgrade
 from digest.settings import load
 from digest.web.serving import listen
 from digest.web.serving import serve as serve_pages
-from digest.wiring import pages_of
+from digest.wiring import answering, pages_of
 from subscribers.address import BadAddress
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ app.add_typer(posts.sources_app, name="sources")
 app.add_typer(posts.app, name="posts")
 app.add_typer(issues.app, name="issue")
 app.add_typer(people.app, name="subscribers")
+app.add_typer(rights.keys_app, name="keys")
+rights.register(people.app)
 sending.register(app, issues.app)
 
 
@@ -86,11 +88,16 @@ def serve(
     host: str = typer.Option("127.0.0.1", help="The address to listen on."),
     port: int = typer.Option(8000, help="The port to listen on."),
 ) -> None:
-    """Serve the public pages and the archive."""
+    """Serve the public pages and the archive, and answer by mail what is asked for on them."""
     house = opened(ctx)
+    try:
+        answer = answering(house.settings, house.engine)
+    except DigestError as error:
+        answer = None
+        warn(f"nobody can subscribe: {error}")
     listening = listen(host, port)
     say(f"serving {house.settings.publication_name} on http://{host}:{port}/archive")
-    serve_pages(pages_of(house.settings, house.engine), listening, house.settings.trusted_proxies)
+    serve_pages(pages_of(house.settings, house.engine, answer), listening, house.settings.trusted_proxies)
 
 
 def main() -> None:

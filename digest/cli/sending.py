@@ -25,9 +25,9 @@ from digest.sending.send import send, send_trial, take_stock
 from digest.sending.spool import spool_of
 from digest.tick import tick
 from digest.trace import trace
-from digest.wiring import clock, fetcher_of, house_of, manner_of, relay_of
+from digest.wiring import clock, fetcher_of, house_of, manner_of, relay_of, suppression_secret_of
 from subscribers.address import parse
-from subscribers.lifecycle import find
+from subscribers.roll import find
 
 MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
 #: plain lines, where there is no terminal to draw a bar on, come this often
@@ -71,6 +71,7 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
 
 
 def _send(house: Opened, month: Month, report: Callable[[Sent], None], stop: threading.Event) -> Outcome:
+    suppression_secret_of(house.settings)  # nobody is written to who could not say "never again"
     return send(
         house.engine,
         month,

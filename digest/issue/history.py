@@ -51,6 +51,12 @@ def archived(session: Session, month: str) -> Rendered | None:
     return Rendered.from_json(found) if found else None
 
 
+def being_sent(session: Session) -> str | None:
+    """The month whose letters are going out, or would go on if it were not paused; None: all is quiet."""
+    unfinished = select(Issue.month).where(col(Issue.status).in_((Status.SENDING, Status.PAUSED)))
+    return session.exec(unfinished.order_by(col(Issue.month)).limit(1)).first()
+
+
 def _subject(session: Session) -> ColumnElement[Any]:
     """The subject, read inside the store: a list of ten years would else carry 120 whole letters."""
     # SQLite has no type JSON, and a CAST to one would make a number of the text.
