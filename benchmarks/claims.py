@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from benchmarks import personalising, rendering, testing
+from benchmarks import list_importing, personalising, rendering, testing
 from benchmarks.exports import write_export
 from benchmarks.importing import Imported, imported
 
@@ -154,6 +154,24 @@ def large_export(_seed: int, megabytes: int = EXPORT_MEGABYTES) -> Result:
     return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
 
 
+def list_import(_seed: int, rows: int = list_importing.BAR_ROWS, patience: float = 1) -> Result:
+    """A list of so many *rows* is imported on SQLite in its time, or *patience* times that, and memory."""
+    seconds = list_importing.BAR_SECONDS * rows / list_importing.BAR_ROWS * patience
+    try:
+        found = list_importing.measure(rows, limit=60 * MINUTE)
+    except subprocess.CalledProcessError as error:
+        return Result(Outcome.FAILS, f"ended with {error.returncode}", error.stderr.splitlines()[-5:])
+    ours, gone = found["SQLite"], -(-rows // list_importing.LEFT_EVERY)
+    is_whole = all((one.accepted, one.left) == (rows - gone, gone) for one in found.values())
+    holds = is_whole and ours.seconds < seconds and ours.peak < list_importing.BAR_MEMORY
+    figures = "; ".join(
+        f"{name}: {one.accepted:,} accepted, {one.left:,} left, in {one.seconds:,.0f} s"
+        f" after a dry run of {one.dry:,.0f} s, {one.peak / MB:.0f} MB"
+        for name, one in found.items()
+    )
+    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
+
+
 def rendering_time(_seed: int) -> Result:
     """An issue of the bar's size is rendered in its time."""
     (row,) = rendering.measure((rendering.BAR_POSTS,))
@@ -250,13 +268,32 @@ CLAIMS = (
         large_export,
     ),
     Claim(
+        "list-import",
+        f"A list of {list_importing.BAR_ROWS:,} people, each address validated, is imported into SQLite in"
+        f" under {list_importing.BAR_SECONDS} s and {list_importing.BAR_MEMORY // MB} MB of memory.",
+        "1",
+        list_import,
+    ),
+    Claim(
+        "imports",
+        "An import that is killed and run again ends as if it had not been; no order of files, and no two at"
+        " once, make active who is gone.",
+        "20 kills, 1,000 orders",
+        ByTests(
+            [f"{RECIPIENTS}/test_importing.py"],
+            examples=1_000,
+            environment={"PROVE_KILLS": "20"},
+            limit=60 * MINUTE,
+        ),
+    ),
+    Claim(
         "strangers",
-        "Whatever bytes come as a document, an address, a token, a list, a date, a reply or a letter to be"
-        " checked: they are read or refused, and what was written is read back.",
+        "Whatever bytes come as a document, an address, a token, a list, a zip, a date, a reply or a letter"
+        " to be checked: they are read or refused, and what was written is read back.",
         "10,000 each",
         ByTests(
             [
-                *(f"{RECIPIENTS}/test_{name}.py" for name in ("address", "tokens", "sheet")),
+                *(f"{RECIPIENTS}/test_{name}.py" for name in ("address", "tokens", "files", "sheet")),
                 *(
                     f"{SOURCES}/test_{name}.py"
                     for name in ("archive", "clean", "dates", "decode", "identity")
@@ -271,6 +308,52 @@ CLAIMS = (
         "lifecycle",
         "Whatever people do in whatever order, an audience is exactly the active who are not suppressed.",
         "1,000 lives",
-        ByTests([f"{RECIPIENTS}/test_lifecycle.py"], examples=10_000, fewest=1_000, limit=30 * MINUTE),
+        ByTests([f"{RECIPIENTS}/test_walk.py"], examples=10_000, fewest=1_000, limit=30 * MINUTE),
+    ),
+    Claim(
+        "crawler",
+        "Whoever opens every link of a letter and of each mail by GET, HEAD and OPTIONS, three times, changes"
+        " no byte of the store and burns no link.",
+        "all links",
+        ByTests([f"{SOURCES}/test_crawler.py"]),
+    ),
+    Claim(
+        "one-click",
+        "While an issue goes out at 200 letters a second, 99 of 100 who leave are answered within 100 ms,"
+        " all with 200; all have left, and no letter to them begins after that.",
+        "2,000 clicks on each engine",
+        ByTests(
+            [f"{SOURCES}/test_one_click_load.py"],
+            environment={"PROVE_ONE_CLICKS": "2000"},
+            limit=15 * MINUTE,
+        ),
+    ),
+    Claim(
+        "form",
+        "Neither the subscribe form nor the change of address tells who is on the list: not by a byte of the"
+        " answer, nor by its time.",
+        "300 of each kind on each engine",
+        ByTests(
+            [f"{SOURCES}/test_form_tells_nothing.py"],
+            environment={"PROVE_FORM": "300"},
+            limit=60 * MINUTE,
+        ),
+    ),
+    Claim(
+        "pages",
+        "On no public page does axe-core find anything, light or dark, on a phone of 320 px; each is below"
+        " 30 KB and needs neither script nor mouse.",
+        "all pages",
+        ByTests([f"{SOURCES}/test_pages_for_everybody.py"], environment={"PROVE_PAGES": "1"}),
+    ),
+    Claim(
+        "description",
+        "Whatever the pages' OpenAPI description allows is answered with a status and a type that it names.",
+        "200 requests to each operation",
+        ByTests(
+            [f"{SOURCES}/test_openapi.py"],
+            environment={"PROVE_REQUESTS": "200"},
+            limit=15 * MINUTE,
+        ),
     ),
 )

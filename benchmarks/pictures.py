@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from typing import Literal
 
@@ -103,9 +105,15 @@ def pages(demo: Path) -> Iterator[Shot]:
     link = re.search(rb"^List-Unsubscribe:\s*<https?://[^/]+(/u/[\w-]+)>", letter, re.MULTILINE)
     assert link is not None
     path = link[1].decode("ascii")
+    body = message_from_bytes(letter, policy=default).get_body(("plain",))
+    assert body is not None
+    mine = re.search(r"https?://[^/]+(/p/[\w-]+)", body.get_content())
+    assert mine is not None
     yield Shot("unsubscribe", path, 600, scale=2)
     yield Shot("unsubscribe-dark", path, 600, "dark", scale=2)
     yield Shot("archive", "/archive", 600, scale=2)
+    yield Shot("subscribe", "/subscribe", 600, scale=2)
+    yield Shot("preferences-dark", mine[1], 600, "dark", scale=2)
 
 
 def shoot(opened: Browser, shot: Shot, address: str, out: Path) -> None:
