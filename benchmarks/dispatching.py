@@ -18,10 +18,10 @@ from benchmarks.tables import Table
 from benchmarks.turns import Contender, rates
 from digest.database import writing
 from digest.letter.personalise import Letter, Stencil
-from digest.sending.courier import Manner
 from digest.sending.dispatch import dispatch
 from digest.sending.ledger import freeze
 from digest.sending.relay import Relay, Security
+from digest.sending.round import Manner
 from subscribers.audience import audience
 
 LETTERS = 1_000

@@ -17,8 +17,8 @@ from digest.month import Month
 from digest.outbox import Postage, send_notices
 from digest.postroom import Postroom
 from digest.press import Press
-from digest.sending.courier import Manner
 from digest.sending.relay import Relay, Security
+from digest.sending.round import Manner
 from digest.sending.send import require_public
 from digest.sending.smtp import deliver, hand_over
 from digest.sending.spool import spool_of

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, case, exists, func, select, type_coerce
+from sqlalchemy import ColumnElement, Select, String, bindparam, case, exists, func, select, type_coerce
 from sqlmodel import Session, col
 
 from subscribers.models import State, Subscriber, Suppression
 from subscribers.suppression import in_parts
 
-#: what `still_welcome` answers beside the states: the address is on the suppression list
+#: what `welcome` answers beside the states: the address is on the suppression list
 SUPPRESSED = "suppressed"
 #: … and: nothing of the subscriber is left in the store but an empty row, or not even that
 ERASED = "erased"
@@ -38,44 +38,41 @@ def audience() -> Select[Any]:
     )
 
 
-def recipients(session: Session, ids: Iterable[int]) -> dict[int, Recipient]:
-    """The people with these *ids* by id, whatever their state; ids nobody has are missing."""
-    found: dict[int, Recipient] = {}
+def welcome(session: Session, ids: Iterable[int]) -> dict[int, Recipient | str]:
+    """For each of *ids* whom the letter goes to, or why it is not welcome any more.
+
+    The reason is a state's word, `SUPPRESSED` or `ERASED`. Asked again right before MAIL FROM (P-2).
+    """
+    found: dict[int, Recipient | str] = {}
     for some in in_parts(ids):
-        rows = session.execute(
-            select(
-                col(Subscriber.id),
-                col(Subscriber.address),
-                col(Subscriber.name),
-                col(Subscriber.token_version),
-            ).where(col(Subscriber.id).in_(some))
-        )
-        found.update((row[0], Recipient(*row)) for row in rows)
+        found.update((one, ERASED) for one in some)
+        for row in session.execute(_WELCOME, {"ids": some}):
+            found[row[0]] = Recipient(*row[:4]) if row[4] == State.ACTIVE else row[4]
     return found
 
 
 def still_welcome(session: Session, ids: Iterable[int]) -> dict[int, str]:
-    """Those of *ids* for whom a letter is not welcome any more, each with the reason; {} is all well.
-
-    The reason is a state's word, `SUPPRESSED` or `ERASED`. Asked again right before MAIL FROM (P-2).
-    """
-    gone: dict[int, str] = {}
-    for some in in_parts(ids):
-        why = case(
-            (col(Subscriber.address) == "", ERASED),
-            (_suppressed(), SUPPRESSED),
-            else_=type_coerce(col(Subscriber.state), String),
-        )
-        rows = session.execute(select(col(Subscriber.id), why).where(col(Subscriber.id).in_(some)))
-        standing = {row[0]: row[1] for row in rows}
-        found = ((one, standing.get(one, ERASED)) for one in some)
-        gone.update((one, reason) for one, reason in found if reason != State.ACTIVE)
-    return gone
+    """Those of *ids* for whom a letter is not welcome any more, each with the reason; {} is all well."""
+    return {one: why for one, why in welcome(session, ids).items() if isinstance(why, str)}
 
 
 def _suppressed() -> ColumnElement[bool]:
     """Whether the subscriber's address is on the suppression list."""
     return exists().where(col(Suppression.key) == col(Subscriber.suppression_key))
+
+
+#: made once: to build a statement takes longer than to run it
+_WELCOME = select(
+    col(Subscriber.id),
+    col(Subscriber.address),
+    col(Subscriber.name),
+    col(Subscriber.token_version),
+    case(
+        (col(Subscriber.address) == "", ERASED),
+        (_suppressed(), SUPPRESSED),
+        else_=type_coerce(col(Subscriber.state), String),
+    ),
+).where(col(Subscriber.id).in_(bindparam("ids", expanding=True)))
 
 
 def audience_size(session: Session) -> int:

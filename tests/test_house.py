@@ -68,7 +68,8 @@ digest.issue.edit digest.issue.explain digest.issue.contents
 digest.settings digest.trace digest.press
 digest.sending.replies digest.sending.parcel digest.sending.exclusive
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
-digest.sending.commits digest.sending.smtp
+digest.sending.commits digest.sending.connection
+digest.sending.round digest.sending.smtp
 digest.sending.courier digest.outbox digest.forgetting
 digest.sending.dispatch digest.postroom
 digest.sending.send
@@ -90,14 +91,16 @@ ONLY = {
     # the environment
     "os.environ": {"digest.settings"},
     # outgoing connections, and the demo's and the pages' own servers
-    "smtplib": {"digest.sending.smtp"},
+    "smtplib": {"digest.sending.connection", "digest.sending.smtp"},
     "httpx": {"digest.sources.fetch", "digest.sources.wire"},
     "httpcore": {"digest.sources.fetch", "digest.sources.wire"},
     "uvicorn": {"digest.web.serving"},
     "aiosmtpd": {"digest.demo"},
-    # smtp connects; serving listens; dispatch asks for the host's name; the demo looks for a free port
+    # connection connects, smtp cuts; serving listens; dispatch asks for the host's name; the demo looks
+    # for a free port
     "socket": {
         "digest.sources.wire",
+        "digest.sending.connection",
         "digest.sending.smtp",
         "digest.sending.dispatch",
         "digest.web.serving",
@@ -107,6 +110,7 @@ ONLY = {
     # own; premailer's lock; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
+        "digest.sending.round",
         "digest.sending.courier",
         "digest.sending.commits",
         "digest.sending.send",

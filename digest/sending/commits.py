@@ -3,17 +3,18 @@
 A commit with synchronous=FULL waits for the disk, so a thousand a second is all there is. Whatever
 comes in while one is under way goes into the next one together. The rules it keeps:
 
-- `mark` returns when the mark is durable, and only then may that letter's final dot go;
-- a settlement is in the same transaction as its connection's next mark, or in an earlier one;
+- `claim` asks, in the transaction of the marks itself, whether each reader is still welcome;
+- it returns when the marks are durable, and only then may those letters' final dots go;
+- a settlement is in the same transaction as its connection's next claim, or in an earlier one;
 - what another run has taken over is refused (`TakenOver`), what a person has paused waits (`NotSending`);
 - a store that is locked or away is tried again for a while, with the replies kept here; at most one
-  settlement and one mark per connection wait, so that is little. Then everything stops (`StoreFailed`);
-  the letters whose replies could not be written stand as sending, and the next run finds them in doubt.
+  claim per connection and what it had sent before wait. Then everything stops (`StoreFailed`); the
+  letters whose replies could not be written stand as sending, and the next run finds them in doubt.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +28,8 @@ from sqlmodel import Session
 from digest.database import writing
 from digest.errors import Stopped
 from digest.sending import ledger
-from digest.sending.ledger import Settlement
+from digest.sending.ledger import Leased, Settlement
+from subscribers.audience import Recipient, welcome
 
 #: seconds; the first pause before a store is tried again, and the longest
 FIRST_PAUSE = 0.05
@@ -76,11 +78,16 @@ def _store_failed(error: SQLAlchemyError) -> StoreFailed:
     return StoreFailed(f"the store cannot be read or written: {reason}")
 
 
+#: by subscriber: whom a letter goes to, or why it is not welcome any more
+Welcome = Mapping[int, Recipient | str]
+
+
 @dataclass(frozen=True, slots=True)
-class _Mark:
-    delivery_id: int
-    dated_at: datetime
-    done: "Future[None]" = field(default_factory=Future)
+class _Claim:
+    letters: Mapping[Leased, datetime]
+    #: subscribers who are only asked about
+    ahead: Collection[int]
+    done: "Future[Welcome]" = field(default_factory=Future)
 
 
 class Committer:
@@ -96,7 +103,7 @@ class Committer:
         self._now = now
         self._patience = patience
         self._ready = threading.Condition()
-        self._marks: list[_Mark] = []
+        self._claims: list[_Claim] = []
         self._settlements: list[Settlement] = []
         self._closing = False
         #: set by whoever cannot wait for a failing store
@@ -106,20 +113,22 @@ class Committer:
         self._thread = threading.Thread(target=self._work, name="committer")
         self._thread.start()
 
-    def mark(self, delivery_id: int, dated_at: datetime) -> None:
-        """The letter is marked as sending, durably, and so is all that was settled before.
+    def claim(self, letters: Mapping[Leased, datetime], ahead: Collection[int] = ()) -> Welcome:
+        """Those of *letters*, by their Dates, whose readers are welcome are marked as sending, durably.
 
-        Raises `TakenOver`, `NotSending` or `StoreFailed` where it is not; then its dot must not go.
+        So is all that was settled before. Returns who is welcome, of the letters' readers and of those
+        *ahead*, who are only asked about. Raises `TakenOver`, `NotSending` or `StoreFailed` where a letter
+        is not marked for any other reason; then no dot must go.
         """
-        mark = _Mark(delivery_id, dated_at)
+        claim = _Claim(letters, ahead)
         with self._ready:
             self._refuse_if_over()
-            self._marks.append(mark)
+            self._claims.append(claim)
             self._ready.notify()
-        mark.done.result()
+        return claim.done.result()
 
     def settle(self, settled: Settlement) -> None:
-        """It will be written down soon, and before the caller's next mark returns.
+        """It will be written down soon, and before the caller's next claim returns.
 
         Raises what stopped the writing before.
         """
@@ -144,44 +153,53 @@ class Committer:
     def _work(self) -> None:
         while True:
             with self._ready:
-                self._ready.wait_for(lambda: self._marks or self._settlements or self._closing)
-                marks, self._marks = self._marks, []
+                self._ready.wait_for(lambda: self._claims or self._settlements or self._closing)
+                claims, self._claims = self._claims, []
                 settlements, self._settlements = self._settlements, []
-            if not marks and not settlements:
+            if not claims and not settlements:
                 return
-            self._commit(settlements, marks)
+            self._commit(settlements, claims)
 
-    def _commit(self, settlements: list[Settlement], marks: list[_Mark]) -> None:
-        """Everything in one transaction; then whoever waits for a mark is told."""
+    def _commit(self, settlements: list[Settlement], claims: list[_Claim]) -> None:
+        """Everything in one transaction; then whoever waits for a claim is told."""
         try:
             if self.failure is not None:
                 raise self.failure
-            answers = patiently(lambda: self._write(settlements, marks), self._patience, self.hurry)
+            answers = patiently(lambda: self._write(settlements, claims), self._patience, self.hurry)
         except Exception as error:  # noqa: BLE001 - whoever waits must wake, and raise it
             self._fail(error)
-            for mark in marks:
-                mark.done.set_exception(error)
+            for claim in claims:
+                claim.done.set_exception(error)
             return
-        for mark, refused in zip(marks, answers, strict=True):
-            if refused is None:
-                mark.done.set_result(None)
+        for claim, answer in zip(claims, answers, strict=True):
+            if isinstance(answer, Stopped):
+                claim.done.set_exception(answer)
             else:
-                mark.done.set_exception(refused)
+                claim.done.set_result(answer)
 
-    def _write(self, settlements: list[Settlement], marks: list[_Mark]) -> list[Stopped | None]:
-        now = self._now()
+    def _write(self, settlements: list[Settlement], claims: list[_Claim]) -> list[Welcome | Stopped]:
         with writing(self._engine) as session:
-            for settled in settlements:
-                if not ledger.settle(session, self._run_id, settled):
-                    self._fail(_taken_over(self._run_id))
-            if marks and not ledger.is_sending(session, self._issue_id):
-                return [NotSending("the issue was paused or cancelled")] * len(marks)
-            return [self._marked(session, mark, now) for mark in marks]
+            if not ledger.settle(session, self._run_id, settlements):
+                self._fail(_taken_over(self._run_id))
+            if not claims:
+                return []
+            if not ledger.is_sending(session, self._issue_id):
+                return [NotSending("the issue was paused or cancelled")] * len(claims)
+            return self._claimed(session, claims)
 
-    def _marked(self, session: Session, mark: _Mark, now: datetime) -> Stopped | None:
-        if ledger.mark(session, self._run_id, mark.delivery_id, mark.dated_at, now):
-            return None
-        return _taken_over(self._run_id)
+    def _claimed(self, session: Session, claims: list[_Claim]) -> list[Welcome | Stopped]:
+        letters = {one: date for claim in claims for one, date in claim.letters.items()}
+        asked = {one.subscriber_id for one in letters}.union(*(claim.ahead for claim in claims))
+        found = welcome(session, asked)
+        free = {
+            one.id: date for one, date in letters.items() if isinstance(found[one.subscriber_id], Recipient)
+        }
+        marked = ledger.mark(session, self._run_id, free, self._now())
+        lost = free.keys() - marked
+        return [
+            _taken_over(self._run_id) if any(one.id in lost for one in claim.letters) else found
+            for claim in claims
+        ]
 
     def _fail(self, error: Exception) -> None:
         with self._ready:

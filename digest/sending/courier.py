@@ -1,199 +1,62 @@
-"""One connection's worker, and what all workers of a run share.
+"""One connection's worker.
 
 For every letter the order is
 
-    is it still welcome? -> build -> MAIL, RCPT, DATA, the letter -> mark, durably -> the dot -> settle
+    is it still welcome? -> build -> MAIL, RCPT, DATA, the letter -> still? mark, durably -> the dot -> settle
 
-so that whatever ends the process leaves at most one letter per connection in doubt.
+and where the relay takes letters in chunks (see `smtp`), for some letters together
+
+    still welcome? mark, durably -> build -> MAIL, RCPT, BDAT with the letter -> settle
+
+so that whatever ends the process leaves at most one letter per connection, or those few, in doubt.
 """
 
 import threading
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
-from time import monotonic
-from typing import Protocol, TypeVar
 
-from sqlalchemy import Engine
-
-from digest.database import reading, writing
 from digest.errors import Stopped
 from digest.models import Delivered
-from digest.sending import ledger
-from digest.sending.commits import Committer, patiently
 from digest.sending.ledger import DOUBT_REST, Leased, Settlement, retry_at
 from digest.sending.parcel import Parcel, faultless
-from digest.sending.relay import Relay, RelayRefused, RelayUnavailable
+from digest.sending.relay import RelayRefused, RelayUnavailable
 from digest.sending.replies import Verdict
+from digest.sending.round import Over, Round
 from digest.sending.smtp import Sent, Wire, connect
-from subscribers.audience import ERASED, Recipient, recipients, still_welcome
-
-LEASE = 200  # letters leased in one transaction
+from subscribers.audience import Recipient
 
 #: on how many connections one letter may be lost before its dot, until it waits for a later run
 TRIES = 3
 #: how often a letter may be refused for what is our fault until a person must look at it
 REFUSALS = 3
-#: setbacks in a row that stop the run: while there was no connection yet, and later (R-9)
-FIRST_SETBACKS = 3
-LATER_SETBACKS = 20
-LONGEST_PAUSE = 30.0  # seconds
 
 
-T = TypeVar("T")
+@dataclass(slots=True)
+class _Letter:
+    """A letter that this connection has to bring to its outcome."""
+
+    leased: Leased
+    dated_at: datetime
+    #: how many connections were lost with it, before its dot
+    lost: int = 0
 
 
-class Stencil(Protocol):
-    """Makes letters of recipients; the same recipient and instant give the same bytes."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The same, made for a recipient as the store had them."""
 
-    def letter(self, recipient: Recipient, dated_at: datetime) -> Parcel:
-        """The finished letter; raises where there can be none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a run goes about it; the times are in seconds."""
-
-    connections: int = 4
-    #: letters a second over all connections; 0: as fast as the relay takes them
-    rate: float = 0
-    #: letters in doubt are sent again once; False: they are held for a person
-    resend: bool = True
-    #: how long letters on the wire may take to end once the run is told to stop
-    grace: float = 30
-    #: how long a failing store is tried again
-    patience: float = 600
-    #: before the connection after a setback; doubled for each further one
-    pause: float = 0.5
+    letter: _Letter
+    recipient: Recipient
+    parcel: Parcel
 
 
-class _Over(Exception):
-    """The run is ending: what this connection has not marked is free again."""
+class _Changed(Exception):
+    """Its recipient has changed, or left, since the letter was made."""
 
-
-@dataclass(kw_only=True)
-class Round:
-    """What the couriers of one run share."""
-
-    engine: Engine
-    issue_id: int
-    run_id: int
-    relay: Relay
-    stencil: Stencil
-    manner: Manner
-    now: Callable[[], datetime]
-    jitter: Callable[[], float]
-    committer: Committer
-    #: set by whoever wants the run to end in order
-    stop: threading.Event
-    #: brings the store up to date before letters are leased: whoever left meanwhile has left
-    refresh: Callable[[], object]
-    #: the run's letters by the state they came to
-    counts: Counter[Delivered] = field(default_factory=Counter)
-    #: why the run stopped itself
-    why: Stopped | None = None
-    #: set once there was a connection, and at the end: the others wait for the first one
-    reached: threading.Event = field(default_factory=threading.Event)
-    ending: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _supply_lock: threading.Lock = field(default_factory=threading.Lock)
-    _supply: list[Leased] = field(default_factory=list)
-    _setbacks: int = 0
-    _connected: int = 0
-    #: when the next letter may begin, on the monotonic clock
-    _slot: float = 0
-
-    def end(self, why: Stopped | None = None) -> None:
-        """No further letter is begun."""
-        with self._lock:
-            self.why = self.why or why
-        self.ending.set()
-        self.reached.set()
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether no further letter may be begun."""
-        return self.ending.is_set() or self.stop.is_set()
-
-    def has_more(self) -> bool:
-        """Whether there is a letter to send and the run goes on; leases the next ones where none is left."""
-        with self._supply_lock:
-            if not self._supply and not self.is_ending:
-                self._supply = self._patiently(self._lease)
-            return bool(self._supply) and not self.is_ending
-
-    def next(self) -> Leased | None:
-        """The next letter; None where another courier was quicker, or the run is ending."""
-        with self._supply_lock:
-            return self._supply.pop(0) if self._supply and not self.is_ending else None
-
-    def give_back(self, leased: Leased) -> None:
-        """The letter is there for the next courier."""
-        with self._supply_lock:
-            self._supply.append(leased)
-
-    def pace(self) -> None:
-        """It is the next letter's turn: none begins sooner than the rate allows. `_Over` if the run ends."""
-        if not self.manner.rate:
-            return
-        with self._lock:
-            self._slot = max(self._slot, monotonic())
-            wait, self._slot = self._slot - monotonic(), self._slot + 1 / self.manner.rate
-        if wait > 0 and (self.stop.wait(wait) or self.ending.is_set()):
-            raise _Over
-
-    def recipient(self, subscriber_id: int) -> Recipient | str:
-        """Whom the letter goes to as the store has it now, or why it is not welcome any more."""
-        return self._patiently(lambda: self._recipient(subscriber_id))
-
-    def settle(self, settled: Settlement) -> None:
-        """It is written down soon, and counted."""
-        self.committer.settle(settled)
-        with self._lock:
-            self.counts[settled.state] += 1
-
-    def connected(self, change: int) -> None:
-        """One connection more, or one less."""
-        with self._lock:
-            self._connected += change
-        if change > 0:
-            self.reached.set()
-
-    def is_connected(self) -> bool:
-        """Whether any courier has a connection."""
-        # Read without the lock: a moment earlier or later is as good.
-        return self._connected > 0
-
-    def goes_well(self) -> None:
-        """The relay answered for a letter: the setbacks are over."""
-        self._setbacks = 0
-
-    def setback(self, what: str) -> None:
-        """A pause, longer for each setback in a row; `Stopped` when they are too many."""
-        with self._lock:
-            self._setbacks += 1
-            count = self._setbacks
-        if count >= (LATER_SETBACKS if self.reached.is_set() else FIRST_SETBACKS):
-            raise Stopped(f"{what}; the rest stays queued")
-        pause = min(self.manner.pause * 2 ** (count - 1), LONGEST_PAUSE)
-        if self.ending.wait(pause * (1 + self.jitter()) / 2):
-            raise _Over
-
-    def _lease(self) -> list[Leased]:
-        self.refresh()
-        with writing(self.engine) as session:
-            return ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE)
-
-    def _recipient(self, subscriber_id: int) -> Recipient | str:
-        with reading(self.engine) as session:
-            gone = still_welcome(session, [subscriber_id])
-            found = recipients(session, [subscriber_id])
-        return gone.get(subscriber_id) or found.get(subscriber_id) or ERASED
-
-    def _patiently(self, action: Callable[[], T]) -> T:
-        return patiently(action, self.manner.patience, self.committer.hurry)
+    def __init__(self, found: Recipient | str) -> None:
+        super().__init__()
+        self.found = found
 
 
 class Courier(threading.Thread):
@@ -206,6 +69,10 @@ class Courier(threading.Thread):
         self._round = shared
         self._is_first = is_first
         self._wire: Wire | None = None
+        #: whose MAIL, RCPT and DATA went ahead with the last dot
+        self._ahead: _Made | None = None
+        #: to be sent on this connection, perhaps marked already, and surely not sent yet
+        self._unsent: list[_Letter] = []
         #: what it died of; None: it ended in order
         self.error: BaseException | None = None
 
@@ -213,7 +80,7 @@ class Courier(threading.Thread):
         """What the thread does. However it ends, the run hears of it."""
         try:
             self._work()
-        except _Over:
+        except Over:
             pass
         except Stopped as why:
             self._round.end(why)
@@ -221,6 +88,8 @@ class Courier(threading.Thread):
             self.error = error
             self._round.end()
         finally:
+            with suppress(Stopped):
+                self._free()
             self._part()
             self._round.reached.set()
 
@@ -233,64 +102,174 @@ class Courier(threading.Thread):
     def _work(self) -> None:
         if not self._is_first:
             self._round.reached.wait()
-        while self._round.has_more():
-            if self._open() is None:
+        while self._ahead is not None or self._unsent or self._round.has_more():
+            wire = self._open()
+            if wire is None or self._round.is_ending:
                 return
-            leased = self._round.next()
-            if leased is not None:
-                self._round.pace()
-                self._deliver(leased)
+            if wire.window and self._round.in_volleys:
+                if self._ahead is not None:
+                    # The connection it had begun on is gone, and this one takes letters together.
+                    self._unsent.append(self._ahead.letter)
+                    self._ahead = None
+                self._deliver_together(wire)
+            elif letter := self._next():
+                self._deliver(letter)
 
-    def _deliver(self, leased: Leased) -> None:
+    def _next(self) -> _Letter | None:
+        """The letter that comes next; None where another courier was quicker."""
+        if self._ahead is not None:
+            return self._ahead.letter
+        if self._unsent:
+            return self._unsent.pop(0)
+        leased = self._round.next()
+        return self._begun(leased) if leased else None
+
+    def _begun(self, leased: Leased) -> _Letter:
+        return _Letter(leased, leased.dated_at or self._round.now().astimezone(UTC))
+
+    # One letter at a time.
+
+    def _deliver(self, letter: _Letter) -> None:
         """The letter comes to its outcome, or is left for another connection."""
-        dated_at = leased.dated_at or self._round.now().astimezone(UTC)
-        lost = 0
         while wire := self._open():
-            sent = self._send(wire, leased, dated_at)
-            lost += sent is not None and sent.verdict is Verdict.UNSENT and not sent.was_let_go
-            if sent is None or sent.verdict is not Verdict.UNSENT or lost == TRIES:
+            sent = self._send(wire, letter)
+            if sent is None:
+                return
+            if sent.verdict is not Verdict.UNSENT:
                 break
             if not sent.was_let_go:
+                letter.lost += 1
+                if letter.lost == TRIES:
+                    break
                 self._round.setback(sent.why)
         else:
-            self._round.give_back(leased)
+            self._give_back(letter)
             return
-        if sent is not None:
-            self._settle(leased, dated_at, sent)
+        self._settle(letter, sent)
+        self._heed([sent])
 
-    def _send(self, wire: Wire, leased: Leased, dated_at: datetime) -> Sent | None:
+    def _send(self, wire: Wire, letter: _Letter) -> Sent | None:
         """What came of one try; None where there was none to make, which is settled."""
-        recipient = self._round.recipient(leased.subscriber_id)
-        if isinstance(recipient, str):
-            self._settle_unsent(leased, Delivered.SKIPPED, recipient)
+        made, self._ahead = self._ahead, None
+        if made is None or not wire.has_opened(made.parcel):
+            made = self._made(letter, self._round.recipient(letter.leased.subscriber_id))
+        if made is None:
             return None
         try:
-            letter = self._round.stencil.letter(recipient, dated_at)
-            faultless(letter)
+            return wire.send(made.parcel, lambda: self._before_dot(wire, made))
+        except _Changed as changed:
+            if isinstance(changed.found, str):
+                self._settle_unsent(letter, Delivered.SKIPPED, changed.found)
+                return None
+            return Sent(Verdict.UNSENT, None, "the recipient has changed meanwhile", was_let_go=True)
+
+    def _before_dot(self, wire: Wire, made: _Made) -> Parcel | None:
+        """The letter is marked, durably; the one whose envelope travels with its dot."""
+        leased = made.letter.leased
+        following = self._round.next_at_once() if wire.takes_ahead else None
+        ahead = [following.subscriber_id] if following else []
+        try:
+            found = self._round.committer.claim({leased: made.letter.dated_at}, ahead)
+            if found[leased.subscriber_id] != made.recipient:
+                raise _Changed(found[leased.subscriber_id])
+        except BaseException:
+            if following:
+                self._round.give_back(following)
+            raise
+        if following:
+            self._ahead = self._made(self._begun(following), found[following.subscriber_id])
+        return self._ahead.parcel if self._ahead else None
+
+    # As many as travel together.
+
+    def _deliver_together(self, wire: Wire) -> None:
+        """As many letters as the relay takes at once come to their outcome, or are tried again."""
+        letters = self._volley(wire.window)
+        if not letters:
+            return
+        found = self._round.committer.claim({one.leased: one.dated_at for one in letters})
+        made = [one for letter in letters if (one := self._made(letter, found[letter.leased.subscriber_id]))]
+        # From here on they may be on the wire: what breaks now leaves them in doubt.
+        del self._unsent[: len(letters)]
+        results = wire.send_all([one.parcel for one in made]) if made else []
+        for one, sent in zip(made, results, strict=True):
+            if sent.verdict is Verdict.UNSENT:
+                one.letter.lost += not sent.was_let_go
+                if one.letter.lost < TRIES:
+                    self._unsent.append(one.letter)
+                    continue
+            self._settle(one.letter, sent)
+        self._heed(results)
+
+    def _volley(self, window: int) -> list[_Letter]:
+        """The first of what is unsent, which is still there as that: whatever is raised, it is freed."""
+        if not self._unsent:
+            leased = self._round.next()
+            while leased is not None:
+                self._unsent.append(self._begun(leased))
+                leased = self._round.next_at_once() if len(self._unsent) < window else None
+        return self._unsent[:window]
+
+    # What became of them.
+
+    def _made(self, letter: _Letter, recipient: Recipient | str) -> _Made | None:
+        """The finished letter; None where there can be none, which is settled."""
+        if isinstance(recipient, str):
+            self._settle_unsent(letter, Delivered.SKIPPED, recipient)
+            return None
+        try:
+            parcel = self._round.stencil.letter(recipient, letter.dated_at)
+            faultless(parcel)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter, the others go on (R-6)
             reason = f"the letter cannot be made: {type(error).__name__}: {error}"
-            self._settle_unsent(leased, Delivered.HELD, reason)
+            self._settle_unsent(letter, Delivered.HELD, reason)
             return None
-        if missing := wire.lacks(letter):
-            self._settle_unsent(leased, Delivered.HELD, f"needs {missing}, which the relay does not offer")
+        if self._wire is not None and (missing := self._wire.lacks(parcel)):
+            self._settle_unsent(letter, Delivered.HELD, f"needs {missing}, which the relay does not offer")
             return None
-        return wire.send(letter, partial(self._round.committer.mark, leased.id, dated_at))
+        return _Made(letter, recipient, parcel)
 
-    def _settle_unsent(self, leased: Leased, state: Delivered, reason: str) -> None:
+    def _settle_unsent(self, letter: _Letter, state: Delivered, reason: str) -> None:
         self._round.settle(
-            Settlement(delivery_id=leased.id, state=state, at=self._round.now(), reason=reason)
+            Settlement(delivery_id=letter.leased.id, state=state, at=self._round.now(), reason=reason)
         )
 
-    def _settle(self, leased: Leased, dated_at: datetime, sent: Sent) -> None:
-        """The outcome is written down; raises `Stopped` where it is one that ends the run."""
-        if not (sent.verdict is Verdict.REFUSED and sent.is_before_recipient):
-            self._round.settle(settlement(leased, dated_at, sent, self._round.now(), self._round.jitter()))
-        if sent.verdict is Verdict.REFUSED:
-            raise RelayRefused(f"the relay {self._round.relay} refuses us, not a recipient: {sent.why}")
-        if sent.verdict in (Verdict.IN_DOUBT, Verdict.UNSENT):
-            self._round.setback(sent.why)
+    def _settle(self, letter: _Letter, sent: Sent) -> None:
+        """The outcome is written down."""
+        if sent.verdict is Verdict.REFUSED and sent.is_before_recipient:
+            self._unsent.append(letter)
         else:
+            now, jitter = self._round.now(), self._round.jitter()
+            self._round.settle(settlement(letter.leased, letter.dated_at, sent, now, jitter))
+
+    def _heed(self, results: list[Sent]) -> None:
+        """The run hears how it went; raises `Stopped` where that ends it."""
+        for sent in results:
+            if sent.verdict is Verdict.REFUSED:
+                raise RelayRefused(f"the relay {self._round.relay} refuses us, not a recipient: {sent.why}")
+        troubles = [
+            sent.why
+            for sent in results
+            if sent.verdict is Verdict.IN_DOUBT or (sent.verdict is Verdict.UNSENT and not sent.was_let_go)
+        ]
+        if troubles:
+            self._round.in_volleys = False
+            self._round.setback(troubles[0])
+        elif any(sent.verdict is not Verdict.UNSENT for sent in results):
             self._round.goes_well()
+
+    def _give_back(self, letter: _Letter) -> None:
+        """Another connection has it; with its Date, which may be written down already."""
+        self._round.give_back(replace(letter.leased, dated_at=letter.dated_at))
+
+    def _free(self) -> None:
+        """Letters that were marked, and surely not sent, are as if they had never been marked."""
+        now = self._round.now()
+        for letter in self._unsent:
+            free = Settlement(delivery_id=letter.leased.id, state=Delivered.QUEUED, at=now, was_tried=False)
+            self._round.committer.settle(free)
+
+    # The connection.
 
     def _open(self) -> Wire | None:
         """A connection for the next letter; None: the relay wants no more of them than others have."""
@@ -301,8 +280,17 @@ class Courier(threading.Thread):
             except RelayUnavailable as error:
                 failures += 1
                 if failures >= TRIES and self._round.is_connected():
+                    self._give_up()
                     return None
                 self._round.setback(str(error))
+
+    def _give_up(self) -> None:
+        """What this connection still had is the others'."""
+        for letter in self._unsent:
+            self._give_back(letter)
+        if self._ahead is not None:
+            self._give_back(self._ahead.letter)
+        self._unsent, self._ahead = [], None
 
     def _connected(self) -> Wire:
         """The connection as it is, or a new one; raises what `connect` raises."""

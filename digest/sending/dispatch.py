@@ -23,9 +23,10 @@ from digest.models import Delivered, Issue, Status
 from digest.sending import ledger
 from digest.sending.audit import Tally, finish, next_due_at, tally
 from digest.sending.commits import Committer, patiently
-from digest.sending.courier import Courier, Manner, Round, Stencil
+from digest.sending.courier import Courier
 from digest.sending.exclusive import exclusive
 from digest.sending.relay import Relay
+from digest.sending.round import Manner, Round, Stencil
 
 REPORT_EVERY = 0.25  # seconds
 #: seconds a severed connection may take to notice, before its thread is left to itself

@@ -15,14 +15,14 @@ on the wire and until its answer is written down, so a crash leaves at most one 
 doubt, and loses none. Counting and what a person decides is in `audit`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
-    CursorResult,
     Select,
     and_,
     bindparam,
@@ -30,6 +30,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
     null,
     or_,
     select,
@@ -87,6 +88,8 @@ class Settlement:
     reply_text: str = ""
     #: why it is held, skipped, in doubt or free again
     reason: str = ""
+    #: False for one that was marked and never begun: it is free as if it had not been
+    was_tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,27 +212,37 @@ _mark = (
 )
 
 
-def mark(session: Session, run_id: int, delivery_id: int, dated_at: datetime, now: datetime) -> bool:
-    """The letter's final dot may go once this is committed; False: it is not this run's to send (any more).
+def mark(session: Session, run_id: int, letters: Mapping[int, datetime], now: datetime) -> set[int]:
+    """Those of *letters*, id and Date, whose final dot may go once this is committed.
 
-    *dated_at* is kept as its Date unless it has one.
+    The others are not this run's to send (any more). A Date is kept unless the letter has one.
     """
-    written = _run_one(session, _mark, which=delivery_id, run=run_id, now=now, first=dated_at)
-    return written or _stands(session, run_id, delivery_id, Delivered.SENDING)
+    rows = [{"which": one, "run": run_id, "now": now, "first": date} for one, date in letters.items()]
+    if not rows or session.connection().execute(_mark, rows).rowcount == len(rows):
+        return set(letters)
+    return {one for one, state in _standing(session, run_id, letters).items() if state is Delivered.SENDING}
 
 
 def _settling(*states: Delivered) -> Any:
     """The statement that settles a letter which is in one of *states*."""
     state = bindparam("target", type_=_d.state.type)
-    answered = state.in_([Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED])
+    was_tried = bindparam("tried", type_=Boolean)
+    # No IN: SQLAlchemy expands it at each execution, and not at all for many rows at once.
+    answered = or_(*(state == one for one in (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)))
     return (
         update(_delivery)
-        .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"), _d.state.in_(states))
+        .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"))
+        .where(or_(*(_d.state == one for one in states)))
         .values(
             state=state,
             run_id=case((state == Delivered.QUEUED, null()), else_=_d.run_id),
             # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
-            attempts=_d.attempts + case((and_(_d.state == Delivered.QUEUED, answered), 1), else_=0),
+            attempts=_d.attempts
+            + case(
+                (and_(_d.state == Delivered.QUEUED, answered, was_tried), 1),
+                (and_(_d.state == Delivered.SENDING, not_(was_tried)), -1),
+                else_=0,
+            ),
             doubts=_d.doubts + case((state == Delivered.IN_DOUBT, 1), else_=0),
             dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
             settled_at=bindparam("now"),
@@ -241,42 +254,50 @@ def _settling(*states: Delivered) -> Any:
     )
 
 
+#: only a marked letter can be accepted or in doubt; any other answer may come before the mark
+_CERTAIN = (Delivered.ACCEPTED, Delivered.IN_DOUBT)
 _settle_marked = _settling(Delivered.SENDING)
 _settle_any = _settling(Delivered.SENDING, Delivered.QUEUED)
 
 
-def settle(session: Session, run_id: int, settled: Settlement) -> bool:
-    """What became of the letter is written down; False: it is not this run's to say (any more).
-
-    Only a marked letter can be accepted or in doubt; any other answer may come before the mark.
-    """
-    certain = settled.state in (Delivered.ACCEPTED, Delivered.IN_DOUBT)
-    written = _run_one(
-        session,
-        _settle_marked if certain else _settle_any,
-        which=settled.delivery_id,
-        run=run_id,
-        target=settled.state,
-        first=settled.dated_at,
-        now=settled.at,
-        due=settled.due_at,
-        code=settled.reply_code,
-        text=settled.reply_text,
-        why=settled.reason,
+def settle(session: Session, run_id: int, settled: Sequence[Settlement]) -> bool:
+    """What became of the letters is written down; False: of one at least it is not this run's to say."""
+    certain = [one for one in settled if one.state in _CERTAIN]
+    others = [one for one in settled if one.state not in _CERTAIN]
+    return all(
+        [_settle(session, run_id, _settle_marked, certain), _settle(session, run_id, _settle_any, others)]
     )
-    return written or _stands(session, run_id, settled.delivery_id, settled.state)
 
 
-def _run_one(session: Session, statement: Any, **values: Any) -> bool:
-    result: CursorResult[Any] = session.connection().execute(statement, values)
-    return result.rowcount == 1
+def _settle(session: Session, run_id: int, statement: Any, settled: Sequence[Settlement]) -> bool:
+    rows = [
+        {
+            "which": one.delivery_id,
+            "run": run_id,
+            "target": one.state,
+            "tried": one.was_tried,
+            "first": one.dated_at,
+            "now": one.at,
+            "due": one.due_at,
+            "code": one.reply_code,
+            "text": one.reply_text,
+            "why": one.reason,
+        }
+        for one in settled
+    ]
+    if not rows or session.connection().execute(statement, rows).rowcount == len(rows):
+        return True
+    standing = _standing(session, run_id, [one.delivery_id for one in settled])
+    return all(standing.get(one.delivery_id) is one.state for one in settled)
 
 
-def _stands(session: Session, run_id: int, delivery_id: int, state: Delivered) -> bool:
-    """Whether this very run wrote *state* before: a commit that broke off may have been one."""
-    statement = select(_d.state).where(_d.id == delivery_id, _d.run_id == run_id)
-    found: Delivered | None = session.connection().execute(statement).scalar()
-    return found is state
+def _standing(session: Session, run_id: int, ids: Collection[int]) -> dict[int, Delivered]:
+    """The states of those of *ids* that are this run's.
+
+    This very run may have written what it wants to write: a commit that broke off may have been one.
+    """
+    statement = select(_d.id, _d.state).where(_d.id.in_(ids), _d.run_id == run_id)
+    return {row[0]: row[1] for row in session.connection().execute(statement)}
 
 
 def is_sending(session: Session, issue_id: int) -> bool:

@@ -58,6 +58,10 @@ class Timeouts:
         }
         return special.get(phase, self.command)
 
+    def all(self, seconds: float) -> "Timeouts":
+        """The same for everything."""
+        return Timeouts(**{one.name: seconds for one in fields(self)})
+
     def scaled(self, by: float) -> "Timeouts":
         """All of them times *by*."""
         return Timeouts(**{one.name: getattr(self, one.name) * by for one in fields(self)})

@@ -18,11 +18,11 @@ from digest.letter.rendered import Rendered
 from digest.models import Status
 from digest.month import Month
 from digest.press import Press
-from digest.sending.courier import Manner
 from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
 from digest.sending.ledger import freeze, take_over
 from digest.sending.relay import Relay
+from digest.sending.round import Manner
 from digest.sending.smtp import deliver
 from digest.sending.spool import apply_spool
 from digest.settings import is_loopback

@@ -1,28 +1,30 @@
-"""The wire: one SMTP connection, and one letter over it, with the moment before the final dot in our hand.
+"""The wire: one SMTP connection and the letters over it, with the moment before the final dot in our hand.
 
-smtplib reads EHLO and does AUTH; connecting, TLS and the mail transaction are here, because no library
-says whether the final dot went out. That is the one fact a ledger needs: until the dot a letter can be
-sent again and nobody has it twice; from the dot until its answer is written down, it is in doubt.
+The mail transaction is written here, because no library says whether the final dot went out. That is the
+one fact a ledger needs: until the dot a letter can be sent again and nobody has it twice; from the dot
+until its answer is written down, it is in doubt.
 
-No password and no letter leaves in clear: STARTTLS is required where it is asked for, certificates and
-host names are checked, and without TLS there is no login but on this machine itself.
+What a relay's EHLO offers decides how often a letter waits for the distance to it:
+
+    nothing          MAIL / RCPT / DATA / the letter and its dot       four times
+    PIPELINING       the dot, with MAIL, RCPT and DATA of the next     once (RFC 2920, section 3.1)
+    CHUNKING too     `WINDOW` letters whole, then all the answers      a fourth (RFC 3030)
 """
 
 import smtplib
 import socket
-import ssl
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 
+from digest.sending.connection import Client, opened, what
 from digest.sending.parcel import Mail, Parcel, faultless, mail_command, rcpt_command, stuffed
-from digest.sending.relay import Relay, RelayRefused, RelayUnavailable, Security, Timeouts
-from digest.sending.replies import Garbled, Phase, Reply, Verdict, judge, reply, take_reply
+from digest.sending.relay import Relay, RelayUnavailable
+from digest.sending.replies import Garbled, Phase, Reply, Verdict, judge
 
-_READ = 64 * 1024  # bytes asked of the socket at once
 _BLOCK = 64 * 1024  # bytes of a letter written under one time-out
+#: letters that travel together where the relay takes them in chunks: as many may be in doubt
+WINDOW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,20 @@ class Sent:
 class Wire:
     """One connection, ready for letters. Not for two threads at once, but for `sever`."""
 
-    def __init__(self, client: "_Client", relay: Relay) -> None:
+    def __init__(self, client: Client, relay: Relay) -> None:
         self._client = client
         self._relay = relay
         #: a transaction was begun and not ended
         self._unfinished = False
+        #: whose MAIL, RCPT and DATA travelled with the last dot, their answers yet to be read
+        self._opened: Parcel | None = None
         #: how many letters went over it
         self.letters = 0
         self.is_open = True
+        self._pipelines = client.has_extn("pipelining")
+        self._chunks = self._pipelines and client.has_extn("chunking")
+        #: what it said when it closed the connection by its word (421); "" before
+        self._farewell = ""
 
     def lacks(self, letter: Parcel) -> str:
         """The SMTP extension that *letter* needs and the relay does not offer; "" where there is none."""
@@ -68,29 +76,127 @@ class Wire:
         """Whether it has carried as many letters as one connection may."""
         return self.letters >= self._relay.letters_per_connection
 
-    def send(self, letter: Parcel, before_dot: Callable[[], None]) -> Sent:
+    @property
+    def window(self) -> int:
+        """How many letters `send_all` takes at once; 0: it takes none, `send` is to be used."""
+        return min(WINDOW, self._relay.letters_per_connection - self.letters) if self._chunks else 0
+
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether the next letter's MAIL, RCPT and DATA may travel with the dot of the one being sent."""
+        return self._pipelines and self.letters + 1 < self._relay.letters_per_connection
+
+    def has_opened(self, letter: Parcel) -> bool:
+        """Whether *letter* is the one whose MAIL, RCPT and DATA went ahead."""
+        return self.is_open and self._opened is letter
+
+    def send(self, letter: Parcel, before_dot: Callable[[], Parcel | None]) -> Sent:
         """What became of *letter*: never raises for what the other side does.
 
         *before_dot* is called when all but the final dot is out, and must return only when it is
-        written down that the dot may go. What it raises goes through, and the dot does not go.
-        Raises ValueError for a letter that is not `faultless`, or that `lacks` something here.
+        written down that the dot may go. What it raises goes through, and the dot does not go. It
+        returns the letter to be sent next on this connection, or None; only where it `takes_ahead`.
+        Raises ValueError for a letter that is not `faultless`, that `lacks` something here, or is not
+        the one whose MAIL, RCPT and DATA went ahead.
         """
-        faultless(letter)
-        if missing := self.lacks(letter):
-            raise ValueError(f"the letter needs {missing}, which the relay does not offer")
+        self._check(letter)
         sent = self._envelope(letter) or self._body(letter.content)
         if sent is not None:
             return sent
         try:
-            before_dot()
+            following = before_dot()
+            if following is not None:
+                self._check(following)
         except BaseException:
             self.close()
             raise
-        return self._dot(letter.content)
+        return self._dot(letter.content, following)
+
+    def send_all(self, letters: Sequence[Parcel]) -> list[Sent]:
+        """What became of each of *letters*, which travel together: never raises for what the other side does.
+
+        Any of them may be taken from the first byte on: that must be written down before. Raises
+        ValueError, before that byte, as `send` does, and for more than `window`.
+        """
+        for letter in letters:
+            self._check(letter)
+        if len(letters) > self.window:
+            raise ValueError(f"more than {self.window} letters at once")
+        if self._client.has_news():
+            # Nothing was asked: it says goodbye, or has left.
+            return [self._gone(Phase.RSET)] * len(letters)
+        written, why, is_leave = 0, "", False
+        try:
+            for letter in letters:
+                self._client.write(self._chunk(letter), self._relay.timeouts.block)
+                written += 1
+        except OSError as error:
+            why = f"lost the connection after {Phase.BODY}: {what(error)}"
+            is_leave = self.letters > 0 and written == 0 and isinstance(error, ConnectionError)
+        results = [self._taken() for _ in range(written)]
+        for number in range(written, len(letters)):
+            # Its last octets did not go out, so nobody can have taken it; the first one may be to blame.
+            results.append(Sent(Verdict.UNSENT, None, why, was_let_go=is_leave or number > written))
+        if why or self._farewell or any(one.verdict is Verdict.IN_DOUBT for one in results):
+            self.close()
+        return results
+
+    def _check(self, letter: Parcel) -> None:
+        if self._opened not in (None, letter):
+            raise ValueError("another letter's envelope is open on this connection")
+        faultless(letter)
+        if missing := self.lacks(letter):
+            raise ValueError(f"the letter needs {missing}, which the relay does not offer")
+
+    def _chunk(self, letter: Parcel) -> bytes:
+        """The whole of *letter* in one piece."""
+        offers = self._client.has_extn
+        # RSET each time: after a refused recipient the state is "indeterminate" (RFC 3030, section 2).
+        commands = (
+            b"RSET",
+            mail_command(letter, offers),
+            rcpt_command(letter, offers),
+            b"BDAT %d LAST" % len(letter.content),
+        )
+        return b"\r\n".join(commands) + b"\r\n" + letter.content
+
+    def _taken(self) -> Sent:
+        """The answers to the next one of the letters that went out whole."""
+        verdict, judged = None, None
+        for phase in (Phase.RSET, Phase.MAIL, Phase.RCPT, Phase.DOT):
+            try:
+                answer = self._client.answer(phase)
+            except (OSError, Garbled) as error:
+                if verdict is None and self._farewell:
+                    return Sent(Verdict.UNSENT, None, self._farewell, was_let_go=True)
+                if verdict is None:
+                    return self._doubtful(error)
+                break
+            if verdict is None or (phase is Phase.DOT and answer.code // 100 == 2):
+                # Whatever it said before: it has taken the letter.
+                verdict, judged = judge(answer), answer
+            if answer.code == 421:
+                # By its word it looks at nothing more; if it does, it says so at once.
+                self._farewell = str(answer)
+                self._client.timeouts = self._relay.timeouts.all(self._relay.timeouts.quit)
+        assert judged is not None
+        let_go = self._is_leave(judged.phase) and judged.code == 421
+        self.letters += 1
+        return Sent(verdict or Verdict.IN_DOUBT, judged, str(judged), was_let_go=let_go)
+
+    def _gone(self, phase: Phase) -> Sent:
+        """Nothing was sent to a server that ended the connection."""
+        try:
+            answer = self._client.answer(phase)
+        except (OSError, Garbled) as error:
+            return self._lost(phase, error)
+        self.close()
+        return Sent(Verdict.UNSENT, answer, str(answer), was_let_go=self._is_leave(phase))
 
     def quit(self) -> None:
         """It is closed, politely."""
-        if self.is_open:
+        # Where a letter is asked for, QUIT would be its first line.
+        if self.is_open and self._opened is None:
             with suppress(OSError, Garbled):
                 self._client.ask(Phase.QUIT, b"QUIT")
         self.close()
@@ -109,25 +215,45 @@ class Wire:
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _envelope(self, letter: Parcel) -> Sent | None:
-        """MAIL, RCPT and DATA; None when the letter is asked for."""
-        offers = self._client.has_extn
-        steps = [
-            (Phase.MAIL, mail_command(letter, offers)),
-            (Phase.RCPT, rcpt_command(letter, offers)),
-            (Phase.DATA, b"DATA"),
-        ]
-        if self._unfinished:
-            steps.insert(0, (Phase.RSET, b"RSET"))
-        for phase, command in steps:
+        """MAIL, RCPT and DATA are answered; None when the letter is asked for."""
+        commands = self._commands(letter)
+        try:
+            if self._opened is None and self._pipelines:
+                self._client.write(_joined(commands.values()), self._relay.timeouts.command)
+        except OSError as error:
+            return self._lost(Phase.MAIL, error)
+        is_asked = self._opened is None and not self._pipelines
+        if self._opened is not None:
+            commands.pop(Phase.RSET, None)
+        self._opened = None
+        refused: Sent | None = None
+        for phase, command in commands.items():
             try:
-                answer = self._client.ask(phase, command)
+                answer = self._client.ask(phase, command) if is_asked else self._client.answer(phase)
             except (OSError, Garbled) as error:
-                return self._lost(phase, error)
+                lost = self._lost(phase, error)
+                return refused or lost
             self._unfinished = phase is not Phase.RSET
             verdict = judge(answer)
-            if verdict is not None:
-                return self._answered(verdict, answer)
-        return None
+            if refused is not None:
+                if verdict is None and phase is Phase.DATA:
+                    # Asked for a letter to nobody. A lone dot would do (RFC 2920, section 3.1); a new
+                    # connection leaves no doubt whatsoever.
+                    self.close()
+            elif verdict is not None:
+                refused = self._answered(verdict, answer)
+                if is_asked or not self.is_open:
+                    return refused
+        return refused
+
+    def _commands(self, letter: Parcel) -> dict[Phase, bytes]:
+        offers = self._client.has_extn
+        commands = {Phase.RSET: b"RSET"} if self._unfinished else {}
+        return commands | {
+            Phase.MAIL: mail_command(letter, offers),
+            Phase.RCPT: rcpt_command(letter, offers),
+            Phase.DATA: b"DATA",
+        }
 
     def _body(self, content: bytes) -> Sent | None:
         """The letter without the final dot; None when it is out."""
@@ -139,17 +265,24 @@ class Wire:
             return self._lost(Phase.BODY, error)
         return None
 
-    def _dot(self, content: bytes) -> Sent:
+    def _dot(self, content: bytes, following: Parcel | None) -> Sent:
         """The final dot and its answer. From the first byte written here on, a loss is a doubt."""
         end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
+        self._unfinished = False
+        if following is not None:
+            end += _joined(self._commands(following).values())
         try:
             self._client.write(end, self._relay.timeouts.block)
             answer = self._client.answer(Phase.DOT)
         except (OSError, Garbled) as error:
-            self.close()
-            return Sent(Verdict.IN_DOUBT, None, f"no answer to the final dot: {_what(error)}")
-        self._unfinished = False
-        return self._answered(judge(answer) or Verdict.IN_DOUBT, answer)
+            return self._doubtful(error)
+        sent = self._answered(judge(answer) or Verdict.IN_DOUBT, answer)
+        self._opened = following if self.is_open else None
+        return sent
+
+    def _doubtful(self, error: Exception) -> Sent:
+        self.close()
+        return Sent(Verdict.IN_DOUBT, None, f"no answer to the final dot: {what(error)}")
 
     def _answered(self, verdict: Verdict, answer: Reply) -> Sent:
         let_go = self._is_leave(answer.phase) and answer.code == 421
@@ -162,60 +295,14 @@ class Wire:
     def _lost(self, phase: Phase, error: Exception) -> Sent:
         let_go = self._is_leave(phase) and isinstance(error, ConnectionError | smtplib.SMTPServerDisconnected)
         self.close()
-        return Sent(Verdict.UNSENT, None, f"lost the connection after {phase}: {_what(error)}", let_go)
+        return Sent(Verdict.UNSENT, None, f"lost the connection after {phase}: {what(error)}", let_go)
 
     def _is_leave(self, phase: Phase) -> bool:
         return self.letters > 0 and phase in (Phase.RSET, Phase.MAIL)
 
 
-class _Client(smtplib.SMTP):
-    """smtplib's EHLO and AUTH over our own reading: bounded, and with a time for the whole answer."""
-
-    def __init__(self, connection: socket.socket, hello: str, timeouts: Timeouts) -> None:
-        super().__init__(local_hostname=hello)
-        self.sock: socket.socket | None = connection
-        self.phase = Phase.GREETING
-        self.received = b""
-        self.timeouts = timeouts
-
-    def ask(self, phase: Phase, command: bytes) -> Reply:
-        """The answer to *command*."""
-        self.write(command + b"\r\n", self.timeouts.of(phase))
-        return self.answer(phase)
-
-    def write(self, octets: bytes, seconds: float) -> None:
-        """*octets* are out; OSError where that failed or took longer than *seconds*."""
-        connection = self._connected()
-        connection.settimeout(seconds)
-        connection.sendall(octets)
-
-    def answer(self, phase: Phase) -> Reply:
-        """The next reply; OSError where none came in its time, Garbled where it is none."""
-        self.phase = phase
-        return reply(*self._reply(), phase)
-
-    def getreply(self) -> tuple[int, bytes]:
-        """What smtplib asks for, inside EHLO and AUTH."""
-        code, texts = self._reply()
-        return code, b"\n".join(texts)
-
-    def _reply(self) -> tuple[int, list[bytes]]:
-        # A time for the whole answer: a byte a second would never run into a time for each read.
-        end = time.monotonic() + self.timeouts.of(self.phase)
-        while (found := take_reply(self.received)) is None:
-            connection = self._connected()
-            connection.settimeout(max(end - time.monotonic(), 0.001))
-            octets = connection.recv(_READ)
-            if not octets:
-                raise ConnectionResetError("the server closed it")
-            self.received += octets
-        code, texts, self.received = found
-        return code, texts
-
-    def _connected(self) -> socket.socket:
-        if self.sock is None:
-            raise smtplib.SMTPServerDisconnected("it is closed")
-        return self.sock
+def _joined(commands: Iterable[bytes]) -> bytes:
+    return b"".join(command + b"\r\n" for command in commands)
 
 
 def connect(relay: Relay) -> Wire:
@@ -223,23 +310,7 @@ def connect(relay: Relay) -> Wire:
 
     Raises `RelayUnavailable` where it may work later, `RelayRefused` where it will not.
     """
-    try:
-        connection = socket.create_connection((relay.host, relay.port), relay.timeouts.connect)
-        # The dot follows its letter as a write of its own; Nagle's algorithm would keep it until the other
-        # side's delayed acknowledgement, 40 ms for every letter (measured: 42 letters/s instead of 345).
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = _Client(connection, relay.hello or _literal(connection), relay.timeouts)
-    except OSError as error:
-        raise RelayUnavailable(f"cannot reach the relay {relay}: {_what(error)}") from error
-    try:
-        _prepare(client, relay)
-        return Wire(client, relay)
-    except (OSError, Garbled, ValueError) as error:
-        client.close()
-        raise _told(error, client.phase, relay) from error
-    except BaseException:
-        client.close()
-        raise
+    return Wire(opened(relay), relay)
 
 
 def hand_over(relay: Relay, mail: Mail) -> Sent:
@@ -262,89 +333,3 @@ def deliver(relay: Relay, mail_from: str, recipients: Sequence[str], content: by
         sent = hand_over(relay, Mail(mail_from, one, content))
         if sent.verdict is not Verdict.ACCEPTED:
             raise RelayUnavailable(f"the relay {relay} did not take the mail to {one}: {sent.why}")
-
-
-def _prepare(client: _Client, relay: Relay) -> None:
-    if relay.security is Security.TLS:
-        _encrypt(client, relay)
-    _welcome(client.answer(Phase.GREETING), relay)
-    _hello(client, relay)
-    if relay.security is Security.STARTTLS:
-        _start_tls(client, relay)
-    if relay.username is not None:
-        client.phase = Phase.AUTH
-        client.login(relay.username, relay.password or "")
-
-
-def _welcome(answer: Reply, relay: Relay) -> None:
-    if answer.code // 100 == 2:
-        return
-    kind = RelayRefused if answer.code // 100 == 5 else RelayUnavailable
-    raise kind(f"the relay {relay} does not let us in: {answer}")
-
-
-def _hello(client: _Client, relay: Relay) -> None:
-    client.phase = Phase.EHLO
-    code, text = client.ehlo()
-    _welcome(reply(code, text.split(b"\n"), Phase.EHLO), relay)
-
-
-def _start_tls(client: _Client, relay: Relay) -> None:
-    """The connection is encrypted, or nothing more is said on it (RFC 3207)."""
-    if not client.has_extn("starttls"):
-        raise RelayRefused(
-            f"the relay {relay} does not offer STARTTLS, so nothing was sent:"
-            " check DIGEST_SMTP_PORT, or write DIGEST_SMTP_SECURITY=tls if the relay wants TLS at once"
-        )
-    answer = client.ask(Phase.STARTTLS, b"STARTTLS")
-    if answer.code != 220:
-        raise RelayRefused(f"the relay {relay} refuses STARTTLS, so nothing was sent: {answer}")
-    if client.received:
-        # Whoever sits between could have added it; it must not count as said inside TLS.
-        raise RelayRefused(f"the relay {relay} said more before TLS than it may; nothing was sent")
-    _encrypt(client, relay)
-    _hello(client, relay)
-
-
-def _encrypt(client: _Client, relay: Relay) -> None:
-    assert client.sock is not None
-    client.phase = Phase.STARTTLS
-    client.sock.settimeout(relay.timeouts.command)
-    client.sock = relay.context.wrap_socket(client.sock, server_hostname=relay.host)
-
-
-def _told(error: Exception, phase: Phase, relay: Relay) -> RelayRefused | RelayUnavailable:
-    """*error* as a person, and the run, should hear of it."""
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return RelayUnavailable(f"the relay {relay} broke off TLS: {_what(error)}")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return RelayRefused(
-            f"the certificate of {relay} is not to be trusted, so nothing was sent: {error.verify_message}"
-        )
-    if isinstance(error, ssl.SSLError):
-        return RelayRefused(f"no TLS with {relay}, so nothing was sent: {_what(error)}")
-    if isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code != 421:
-        answer = reply(error.smtp_code, _lines(error.smtp_error), Phase.AUTH)
-        return RelayRefused(f"the relay {relay} does not take our login: {answer}")
-    # smtplib raises the bare SMTPException where it knows none of the ways to log in.
-    if isinstance(error, smtplib.SMTPNotSupportedError | UnicodeEncodeError) or (
-        type(error) is smtplib.SMTPException
-    ):
-        return RelayRefused(f"no login with {relay} is possible: {error}")
-    return RelayUnavailable(f"lost the relay {relay} after {phase}: {_what(error)}")
-
-
-def _lines(text: bytes | str) -> list[bytes]:
-    return (text.encode() if isinstance(text, str) else text).split(b"\n")
-
-
-def _what(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-
-
-def _literal(connection: socket.socket) -> str:
-    """Our end's address as EHLO takes it where a host has no name (RFC 5321, section 4.1.3)."""
-    address = ip_address(connection.getsockname()[0].partition("%")[0])
-    return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"

@@ -1,6 +1,7 @@
 """An SMTP server that does as it is told: answers, drops, resets, garbage, slowness, at any phase."""
 
 import contextlib
+import os
 import re
 import socket
 import ssl
@@ -9,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +60,9 @@ GOOD: dict[str, bytes] = {
     "RSET": b"250 ok\r\n",
     "QUIT": b"221 bye\r\n",
 }
+#: asked for a letter that has no recipient
+NOBODY = b"554 5.5.1 no valid recipients\r\n"
+OFFERS = tuple(os.environ.get("EVIL_OFFERS", "").split())
 
 
 class End(Exception):
@@ -88,6 +92,8 @@ class EvilServer:
     """
 
     script: Script = field(default_factory=dict)
+    #: what else its EHLO offers: "PIPELINING", "CHUNKING"; EVIL_OFFERS for all that say nothing else
+    offers: Sequence[str] = OFFERS
     tls: ssl.SSLContext | None = None
     #: TLS from the first byte
     at_once: bool = False
@@ -157,6 +163,8 @@ class EvilServer:
             count = self._asked[phase]
             self._asked[phase] += 1
         found = self.script.get(phase, GOOD.get(phase, b"500 what\r\n"))
+        if phase == "EHLO" and found is GOOD[phase]:
+            return found.replace(b" DSN", "".join(f"-{one}\r\n250" for one in self.offers).encode() + b" DSN")
         if callable(found):
             return found(line)
         return found[min(count, len(found) - 1)] if isinstance(found, list) else found
@@ -170,6 +178,8 @@ class _Talk:
         self.connection = connection
         self.buffer = b""
         self.rcpt = self.mail = ""
+        #: a recipient was taken: there may be a letter
+        self.is_addressed = False
 
     def go(self) -> None:
         if self.server.at_once:
@@ -180,16 +190,36 @@ class _Talk:
             self.server.lines.append(line)
             verb = line[:4].upper() if line[:8].upper() != "STARTTLS" else "STARTTLS"
             if verb == "MAIL":
-                self.mail = line
+                self.mail, self.is_addressed = line, False
             elif verb == "RCPT":
                 self.rcpt = line
+            if verb == "BDAT":
+                self._chunk(int(line.split()[1]))
+                continue
+            if verb == "DATA" and not self.is_addressed:
+                self._give(NOBODY)
+                continue
             code = self._say(verb, line)
+            if verb == "RCPT":
+                self.is_addressed = code.startswith(b"2")
             if verb == "DATA" and code.startswith(b"354"):
                 self._data()
             elif verb == "STARTTLS" and code.startswith(b"220"):
                 self._wrap()
             elif verb == "QUIT":
                 raise End
+
+    def _chunk(self, size: int) -> None:
+        """A whole letter; the other chunks that BDAT knows nobody sends."""
+        if "body" in self.server.script:
+            self._say("body", self.rcpt)
+        while len(self.buffer) < size:
+            self._more()
+        content, self.buffer = self.buffer[:size], self.buffer[size:]
+        if self.is_addressed:
+            self._take(content)
+        else:
+            self._give(NOBODY)
 
     def _data(self) -> None:
         if not self.buffer:
@@ -200,7 +230,10 @@ class _Talk:
             self._more()
         content, _, self.buffer = (b"\r\n" + self.buffer).partition(b"\r\n.\r\n")
         content = content.removeprefix(b"\r\n") + b"\r\n"
-        caught = Caught(self.mail, self.rcpt, re.sub(rb"(?m)^\.\.", b".", content))
+        self._take(re.sub(rb"(?m)^\.\.", b".", content))
+
+    def _take(self, content: bytes) -> None:
+        caught = Caught(self.mail, self.rcpt, content)
         answer = self.server.answer_to("dot", self.rcpt)
         plain = answer if isinstance(answer, bytes) else getattr(answer, "answer", b"")
         if plain.startswith(b"2") or answer == "take and drop":

@@ -13,8 +13,8 @@ import traceback
 from datetime import timedelta
 
 from digest.database import open_engine
-from digest.sending.courier import Manner
 from digest.sending.dispatch import dispatch
+from digest.sending.round import Manner
 from tests.digest.sending import NOW, Plain, relay_at
 
 

@@ -15,11 +15,11 @@ from sqlmodel import Session, col, select
 from digest.database import reading, writing
 from digest.models import Delivery, Issue, Status
 from digest.sending.audit import Tally, tally
-from digest.sending.courier import Manner
 from digest.sending.dispatch import Outcome, dispatch
 from digest.sending.ledger import freeze
 from digest.sending.parcel import Mail
 from digest.sending.relay import Relay, Security, Timeouts
+from digest.sending.round import Manner
 from subscribers.audience import Recipient, audience
 from subscribers.models import State, Subscriber
 

@@ -1,8 +1,8 @@
 """A relay of its own process that keeps what it accepts: each letter's name is on the disk before its 250.
 
-Usage: python sink.py FILE [DELAY]. Prints its port. After every letter it appends a line to FILE: the
-Message-ID, a space, and SHA-256 of the content. *DELAY* is the most seconds it thinks before an answer
-to the dot.
+Usage: python sink.py FILE [DELAY [EXTENSION…]]. Prints its port. Its EHLO offers each EXTENSION. After
+every letter it appends a line to FILE: the Message-ID, a space, and SHA-256 of the content. *DELAY* is the
+most seconds it thinks before an answer to the dot.
 """
 
 import contextlib
@@ -16,7 +16,12 @@ import threading
 import time
 from pathlib import Path
 
-ANSWERS = {b"EHLO": b"250-sink\r\n250 SIZE 10000000\r\n", b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}
+OFFERS = "".join(f"250-{one}\r\n" for one in sys.argv[3:]).encode()
+ANSWERS = {
+    b"EHLO": b"250-sink\r\n" + OFFERS + b"250 SIZE 10000000\r\n",
+    b"DATA": b"354 go on\r\n",
+    b"QUIT": b"221 bye\r\n",
+}
 KEEPING = threading.Lock()
 
 
@@ -34,6 +39,13 @@ class Talk(socketserver.StreamRequestHandler):
         self.wfile.write(b"220 ready\r\n")
         while line := self.rfile.readline():
             verb = line[:4].upper()
+            if verb == b"BDAT":
+                size = int(line.split()[1])
+                content = self.rfile.read(size)
+                if len(content) < size:
+                    return
+                self._keep(content)
+                continue
             self.wfile.write(ANSWERS.get(verb, b"250 ok\r\n"))
             if verb == b"QUIT":
                 return
@@ -46,7 +58,10 @@ class Talk(socketserver.StreamRequestHandler):
             if not line:
                 return False  # no dot: no letter
             lines.append(line)
-        content = b"".join(lines)
+        self._keep(b"".join(lines))
+        return True
+
+    def _keep(self, content: bytes) -> None:
         time.sleep(random.uniform(0, DELAY))
         name = re.search(rb"(?m)^Message-ID: (\S+)", content)
         assert name is not None
@@ -55,7 +70,6 @@ class Talk(socketserver.StreamRequestHandler):
             os.fsync(KEPT)
         time.sleep(random.uniform(0, DELAY))
         self.wfile.write(b"250 2.0.0 kept\r\n")
-        return True
 
 
 class Sink(socketserver.ThreadingTCPServer):

@@ -694,7 +694,7 @@ def test_taking_stock_finds_what_a_dead_run_left_on_the_wire(engine: Engine) -> 
     with writing(engine) as session:
         dead = ledger.begin_run(session, issue_id, "host", 1, NOW)
         first = ledger.lease(session, issue_id, dead, NOW, 2)[0]
-        assert ledger.mark(session, dead, first.id, NOW, NOW)
+        assert ledger.mark(session, dead, {first.id: NOW}, NOW)
     assert count_of(engine, issue_id) == {"frozen": 3, "sending": 1, "queued": 2}
     take_stock(engine, NOW)
     assert count_of(engine, issue_id) == {"frozen": 3, "in_doubt": 1, "queued": 2}
@@ -803,7 +803,7 @@ def committing(engine: Engine, issue_id: int) -> Iterator[tuple[Committer, list[
 
 
 def test_marks_that_wait_together_are_committed_together(engine: Engine) -> None:
-    """Far fewer transactions than letters, and every mark durable when `mark` returns."""
+    """Far fewer transactions than letters, and every mark durable when `claim` returns."""
     issue_id = frozen(engine, 200)
     commits: list[int] = []
     event.listen(engine, "commit", lambda _connection: commits.append(1))
@@ -815,7 +815,7 @@ def test_marks_that_wait_together_are_committed_together(engine: Engine) -> None
         def go(mine: list[Leased]) -> None:
             barrier.wait()
             for one in mine:
-                committer.mark(one.id, NOW)
+                committer.claim({one: NOW})
                 with reading(engine) as session:
                     states.append(session.get_one(Delivery, one.id).state)
                 committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
@@ -834,9 +834,9 @@ def test_a_settlement_is_durable_before_the_next_mark_of_its_connection(engine: 
     issue_id = frozen(engine, 30)
     with committing(engine, issue_id) as (committer, leased):
         for one, following in zip(leased[::2], leased[1::2], strict=True):
-            committer.mark(one.id, NOW)
+            committer.claim({one: NOW})
             committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
-            committer.mark(following.id, NOW)
+            committer.claim({following: NOW})
             with reading(engine) as session:
                 assert session.get_one(Delivery, one.id).state is Delivered.ACCEPTED
             committer.settle(Settlement(delivery_id=following.id, state=Delivered.ACCEPTED, at=NOW))
@@ -846,11 +846,11 @@ def test_a_run_that_was_taken_over_marks_nothing_more(engine: Engine) -> None:
     """R-7."""
     issue_id = frozen(engine, 3)
     with committing(engine, issue_id) as (committer, leased):
-        committer.mark(leased[0].id, NOW)
+        committer.claim({leased[0]: NOW})
         with writing(engine) as session:
             ledger.take_over(session, [], NOW)
         with pytest.raises(TakenOver):
-            committer.mark(leased[1].id, NOW)
+            committer.claim({leased[1]: NOW})
         committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.ACCEPTED, at=NOW))
     assert isinstance(committer.failure, TakenOver)
     assert count_of(engine, issue_id) == {"frozen": 3, "queued": 2, "in_doubt": 1}
@@ -861,7 +861,7 @@ def test_a_paused_issue_marks_nothing_more(engine: Engine) -> None:
     with committing(engine, issue_id) as (committer, leased):
         set_status(engine, issue_id, Status.PAUSED)
         with pytest.raises(NotSending):
-            committer.mark(leased[0].id, NOW)
+            committer.claim({leased[0]: NOW})
 
 
 def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
@@ -869,7 +869,7 @@ def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
     with committing(sqlite_engine, issue_id) as (committer, leased):
         pass
     with pytest.raises(TakenOver):
-        committer.mark(leased[0].id, NOW)
+        committer.claim({leased[0]: NOW})
     with pytest.raises(TakenOver):
         committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.SKIPPED, at=NOW, reason="x"))
 
@@ -888,7 +888,7 @@ def test_every_commit_of_a_mark_reaches_the_disk(sqlite_engine: Engine, tmp_path
         "from digest.database import open_engine\n"
         "with committing(open_engine(sys.argv[1]), int(sys.argv[2])) as (committer, leased):\n"
         "    for one in leased:\n"
-        "        committer.mark(one.id, NOW)\n"
+        "        committer.claim({one: NOW})\n"
     )
     log = tmp_path / "strace.log"
     url = sqlite_engine.url.render_as_string(hide_password=False)

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 
 from digest.database import reading
 from digest.models import Delivered, Issue, Status
+from digest.sending.smtp import WINDOW
 from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
 from tests.digest.sending import count_of, frozen, rows, tallied
 
@@ -31,6 +32,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 #: by this much the clock goes on between two runs, so that what is in doubt is due
 A_WHILE = 16 * 60  # seconds
+PIPELINED, CHUNKED = ["PIPELINING"], ["PIPELINING", "CHUNKING"]
 KILLED, IN_ORDER = -signal.SIGKILL, 0
 
 
@@ -78,11 +80,11 @@ def runs(forking: subprocess.Popen[str]) -> Runs:
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+def sink(tmp_path: Path, extensions: list[str]) -> Iterator[tuple[int, Path]]:
     """The port of a relay and the file of what it accepted."""
     kept = tmp_path / "kept"
     kept.touch()
-    with child("sink.py", str(kept), "0.004") as process:
+    with child("sink.py", str(kept), "0.004", *extensions) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline()), kept
         process.kill()
@@ -113,12 +115,17 @@ def wait_for_letters(kept: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["resend", "hold"])
+@pytest.mark.parametrize(
+    ("extensions", "policy"),
+    [([], "resend"), ([], "hold"), (PIPELINED, "resend"), (CHUNKED, "resend"), (CHUNKED, "hold")],
+    ids=["resend", "hold", "pipelined-resend", "chunked-resend", "chunked-hold"],
+)
 def test_after_any_kill_the_ledger_knows_who_got_it(
-    engine: Engine, sink: tuple[int, Path], runs: Runs, policy: str
+    engine: Engine, sink: tuple[int, Path], runs: Runs, extensions: list[str], policy: str
 ) -> None:
-    """R-2, R-3, R-4 and the fault matrix: lost 0; in doubt at most one per connection and kill."""
+    """R-2, R-3, R-4 and the fault matrix: lost 0; in doubt at most what is on a connection at once."""
     port, kept = sink
+    at_once = CONNECTIONS * (WINDOW if extensions is CHUNKED else 1)
     chance = random.Random(SEED)
     letters = LETTERS * KILLS
     issue_id = frozen(engine, letters)
@@ -130,25 +137,26 @@ def test_after_any_kill_the_ledger_knows_who_got_it(
         os.kill(pid, signal.SIGKILL)
         assert runs.end() == KILLED
         runs.clock += A_WHILE
-        doubted |= after_a_kill(engine, issue_id, kept)
+        doubted |= after_a_kill(engine, issue_id, kept, at_once)
     for _ in range(4):
         runs.start(engine, issue_id, port, policy)
         assert runs.end() == IN_ORDER
         runs.clock += A_WHILE
     doubled, missing = at_the_end(engine, issue_id, kept, policy, doubted, letters)
+    way = " and ".join(extensions) or "one by one"
     sys.stdout.write(
-        f"{engine.dialect.name}, {policy}, seed {SEED}: {letters} letters, {KILLS} kills,"
+        f"{engine.dialect.name}, {way}, {policy}, seed {SEED}: {letters} letters, {KILLS} kills,"
         f" {len(doubted)} in doubt, {doubled} doubled, {missing} of those held not arrived, 0 lost\n"
     )
 
 
-def after_a_kill(engine: Engine, issue_id: int, kept: Path) -> set[str]:
+def after_a_kill(engine: Engine, issue_id: int, kept: Path, at_once: int) -> set[str]:
     """The letters whose fate nobody knows now; of all others what the ledger says is so."""
     # The relay still takes what was on the wire when its client died.
     time.sleep(0.03)
     tally = tallied(engine, issue_id)
     assert tally.balanced
-    assert tally.sending <= CONNECTIONS
+    assert tally.sending <= at_once
     accepted = kept_by(kept)
     unknown = set()
     for row in rows(engine, issue_id):

@@ -35,13 +35,13 @@ def leased(engine: Engine, issue_id: int, run_id: int, limit: int = 100, at: dat
 
 def mark(engine: Engine, run_id: int, delivery_id: int, at: datetime = NOW) -> bool:
     with writing(engine) as session:
-        return ledger.mark(session, run_id, delivery_id, at, at)
+        return ledger.mark(session, run_id, {delivery_id: at}, at) == {delivery_id}
 
 
 def settle(engine: Engine, run_id: int, delivery_id: int, state: Delivered, **more: object) -> bool:
     with writing(engine) as session:
         settled = Settlement(delivery_id=delivery_id, state=state, at=NOW, **more)  # type: ignore[arg-type]
-        return ledger.settle(session, run_id, settled)
+        return ledger.settle(session, run_id, [settled])
 
 
 def issue_of(engine: Engine, issue_id: int) -> Issue:

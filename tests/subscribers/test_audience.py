@@ -13,8 +13,8 @@ from subscribers.audience import (
     Recipient,
     audience,
     audience_size,
-    recipients,
     still_welcome,
+    welcome,
 )
 from subscribers.models import Cause, State, Subscriber
 from subscribers.suppression import put, suppression_key
@@ -53,14 +53,15 @@ def test_suppression_is_the_reason_that_wins(engine: Engine, now: datetime) -> N
 def test_a_recipient_is_what_the_letter_needs(engine: Engine, now: datetime) -> None:
     with Session(engine) as session, session.begin():
         one = person(session, "One@example.org", State.ACTIVE, now, version=3)
-        assert recipients(session, [one, 999_999]) == {one: Recipient(one, "One@example.org", "Reader", 3)}
-        assert recipients(session, []) == {}
+        recipient = Recipient(one, "One@example.org", "Reader", 3)
+        assert welcome(session, [one, 999_999]) == {one: recipient, 999_999: ERASED}
+        assert welcome(session, []) == {}
 
 
 def test_an_audience_larger_than_one_statement_is_read_whole(engine: Engine, now: datetime) -> None:
     with Session(engine) as session, session.begin():
         ids = [person(session, f"reader{n}@example.org", State.ACTIVE, now) for n in range(2100)]
-        assert set(recipients(session, ids)) == set(ids)
+        assert set(welcome(session, ids)) == set(ids)
         assert still_welcome(session, ids) == {}
         assert list(session.execute(audience()).scalars()) == sorted(ids)
 

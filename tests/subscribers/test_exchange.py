@@ -18,7 +18,7 @@ from sqlmodel import Session, SQLModel, col, select
 from digest.database import open_engine, reading, writing
 from subscribers.address import Address, parse
 from subscribers.arrivals import add, ask
-from subscribers.audience import audience, recipients
+from subscribers.audience import Recipient, audience, welcome
 from subscribers.departures import bar, erase
 from subscribers.evidence import Evidence, Newcomer, Origin
 from subscribers.exchange import HEADER, Stale, apply, dry_run, export
@@ -64,7 +64,7 @@ def counted(report: Report) -> dict[str, int]:
 def reached(engine: Engine) -> set[str]:
     with reading(engine) as session:
         ids = session.execute(audience()).scalars()
-        return {one.address for one in recipients(session, ids).values()}
+        return {one.address for one in welcome(session, ids).values() if isinstance(one, Recipient)}
 
 
 def written(folder: Path, name: str, text: str) -> Path:

@@ -17,7 +17,7 @@ from sqlmodel import Session, SQLModel, select
 from digest.database import open_engine, writing
 from subscribers.address import parse
 from subscribers.arrivals import add, add_all, ask
-from subscribers.audience import audience, recipients, still_welcome
+from subscribers.audience import Recipient, audience, still_welcome, welcome
 from subscribers.departures import bar, bar_all, expire
 from subscribers.evidence import Evidence, Newcomer, NotAllowed
 from subscribers.lifecycle import confirm, move, pause, rejoin, resume, unsubscribe
@@ -402,7 +402,11 @@ class Walk(RuleBasedStateMachine):
         """P-2."""
         with Session(self.engine) as session:
             ids = list(session.execute(audience()).scalars())
-            got = {one: (it.address, it.token_version) for one, it in recipients(session, ids).items()}
+            got = {
+                one: (it.address, it.token_version)
+                for one, it in welcome(session, ids).items()
+                if isinstance(it, Recipient)
+            }
         expected = {one: self.world.lives[one] for one in self.world.receiving()}
         assert got == {one: (HOUSES[life.house].address, life.version) for one, life in expected.items()}
         assert ids == sorted(expected)

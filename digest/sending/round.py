@@ -1,0 +1,203 @@
+"""What the connections of one run share: the letters to be sent, the pace, the setbacks, the end."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Engine
+
+from digest.database import reading, writing
+from digest.errors import Stopped
+from digest.models import Delivered
+from digest.sending import ledger
+from digest.sending.commits import Committer, patiently
+from digest.sending.ledger import Leased, Settlement
+from digest.sending.parcel import Parcel
+from digest.sending.relay import Relay
+from subscribers.audience import Recipient, welcome
+
+LEASE = 500  # letters leased in one transaction
+#: setbacks in a row that stop the run: while there was no connection yet, and later (R-9)
+FIRST_SETBACKS = 3
+LATER_SETBACKS = 20
+LONGEST_PAUSE = 30.0  # seconds
+
+T = TypeVar("T")
+
+
+class Stencil(Protocol):
+    """Makes letters of recipients; the same recipient and instant give the same bytes."""
+
+    def letter(self, recipient: Recipient, dated_at: datetime) -> Parcel:
+        """The finished letter; raises where there can be none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a run goes about it; the times are in seconds."""
+
+    connections: int = 4
+    #: letters a second over all connections; 0: as fast as the relay takes them
+    rate: float = 0
+    #: letters in doubt are sent again once; False: they are held for a person
+    resend: bool = True
+    #: how long letters on the wire may take to end once the run is told to stop
+    grace: float = 30
+    #: how long a failing store is tried again
+    patience: float = 600
+    #: before the connection after a setback; doubled for each further one
+    pause: float = 0.5
+
+
+class Over(Exception):
+    """The run is ending: what this connection has not marked is free again."""
+
+
+@dataclass(kw_only=True)
+class Round:
+    """What the couriers of one run share."""
+
+    engine: Engine
+    issue_id: int
+    run_id: int
+    relay: Relay
+    stencil: Stencil
+    manner: Manner
+    now: Callable[[], datetime]
+    jitter: Callable[[], float]
+    committer: Committer
+    #: set by whoever wants the run to end in order
+    stop: threading.Event
+    #: brings the store up to date before letters are leased: whoever left meanwhile has left
+    refresh: Callable[[], object]
+    #: the run's letters by the state they came to
+    counts: Counter[Delivered] = field(default_factory=Counter)
+    #: why the run stopped itself
+    why: Stopped | None = None
+    #: letters travel together where the relay takes that; not after a connection was lost with them
+    in_volleys: bool = True
+    #: set once there was a connection, and at the end: the others wait for the first one
+    reached: threading.Event = field(default_factory=threading.Event)
+    ending: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _supply_lock: threading.Lock = field(default_factory=threading.Lock)
+    _supply: deque[Leased] = field(default_factory=deque)
+    _setbacks: int = 0
+    _connected: int = 0
+    #: when the next letter may begin, on the monotonic clock
+    _slot: float = 0
+
+    def end(self, why: Stopped | None = None) -> None:
+        """No further letter is begun."""
+        with self._lock:
+            self.why = self.why or why
+        self.ending.set()
+        self.reached.set()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no further letter may be begun."""
+        return self.ending.is_set() or self.stop.is_set()
+
+    def has_more(self) -> bool:
+        """Whether there is a letter to send and the run goes on; leases the next ones where none is left."""
+        with self._supply_lock:
+            if not self._supply and not self.is_ending:
+                self._supply = deque(self._patiently(self._lease))
+            return bool(self._supply) and not self.is_ending
+
+    def next(self) -> Leased | None:
+        """The next letter, once it is its turn; None where another courier was quicker.
+
+        None begins sooner than the rate allows. `Over` where the run ends meanwhile.
+        """
+        with self._supply_lock:
+            taken = self._supply.popleft() if self._supply and not self.is_ending else None
+        if taken is not None:
+            self._pace()
+        return taken
+
+    def next_at_once(self) -> Leased | None:
+        """The next letter; None where it is nobody's turn yet, or there is none at hand."""
+        with self._supply_lock:
+            if not self._supply or self.is_ending or not self._is_due():
+                return None
+            return self._supply.popleft()
+
+    def give_back(self, leased: Leased) -> None:
+        """The letter is there for the next courier."""
+        with self._supply_lock:
+            self._supply.append(leased)
+
+    def recipient(self, subscriber_id: int) -> Recipient | str:
+        """Whom the letter goes to as the store has it now, or why it is not welcome any more."""
+
+        def asked() -> Recipient | str:
+            with reading(self.engine) as session:
+                return welcome(session, [subscriber_id])[subscriber_id]
+
+        return self._patiently(asked)
+
+    def settle(self, settled: Settlement) -> None:
+        """It is written down soon, and counted."""
+        self.committer.settle(settled)
+        with self._lock:
+            self.counts[settled.state] += 1
+
+    def connected(self, change: int) -> None:
+        """One connection more, or one less."""
+        with self._lock:
+            self._connected += change
+        if change > 0:
+            self.reached.set()
+
+    def is_connected(self) -> bool:
+        """Whether any courier has a connection."""
+        # Read without the lock: a moment earlier or later is as good.
+        return self._connected > 0
+
+    def goes_well(self) -> None:
+        """The relay answered for a letter: the setbacks are over."""
+        self._setbacks = 0
+
+    def setback(self, what: str) -> None:
+        """A pause, longer for each setback in a row; `Stopped` when they are too many."""
+        with self._lock:
+            self._setbacks += 1
+            count = self._setbacks
+        if count >= (LATER_SETBACKS if self.reached.is_set() else FIRST_SETBACKS):
+            raise Stopped(f"{what}; the rest stays queued")
+        pause = min(self.manner.pause * 2 ** (count - 1), LONGEST_PAUSE)
+        if self.ending.wait(pause * (1 + self.jitter()) / 2):
+            raise Over
+
+    def _lease(self) -> list[Leased]:
+        self.refresh()
+        with writing(self.engine) as session:
+            return ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE)
+
+    def _is_due(self) -> bool:
+        """Whether a letter may begin now; then the next one may when the rate allows."""
+        if not self.manner.rate:
+            return True
+        with self._lock:
+            if self._slot > monotonic():
+                return False
+            self._slot = monotonic() + 1 / self.manner.rate
+            return True
+
+    def _pace(self) -> None:
+        if not self.manner.rate:
+            return
+        with self._lock:
+            self._slot = max(self._slot, monotonic())
+            wait, self._slot = self._slot - monotonic(), self._slot + 1 / self.manner.rate
+        if wait > 0 and (self.stop.wait(wait) or self.ending.is_set()):
+            raise Over
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        return patiently(action, self.manner.patience, self.committer.hurry)
