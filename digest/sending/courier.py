@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from digest.errors import Stopped
 from digest.models import Delivered
 from digest.sending.ledger import DOUBT_REST, Leased, Settlement, retry_at
-from digest.sending.parcel import Parcel, faultless
+from digest.sending.parcel import Parcel
 from digest.sending.relay import RelayRefused, RelayUnavailable
 from digest.sending.replies import Verdict
 from digest.sending.round import Over, Round
@@ -152,7 +152,7 @@ class Courier(threading.Thread):
         """What came of one try; None where there was none to make, which is settled."""
         made, self._ahead = self._ahead, None
         if made is None or not wire.has_opened(made.parcel):
-            made = self._made(letter, self._round.recipient(letter.leased.subscriber_id))
+            made = self._made(wire, letter, self._round.recipient(letter.leased.subscriber_id))
         if made is None:
             return None
         try:
@@ -177,7 +177,7 @@ class Courier(threading.Thread):
                 self._round.give_back(following)
             raise
         if following:
-            self._ahead = self._made(self._begun(following), found[following.subscriber_id])
+            self._ahead = self._made(wire, self._begun(following), found[following.subscriber_id])
         return self._ahead.parcel if self._ahead else None
 
     # As many as travel together.
@@ -188,7 +188,9 @@ class Courier(threading.Thread):
         if not letters:
             return
         found = self._round.committer.claim({one.leased: one.dated_at for one in letters})
-        made = [one for letter in letters if (one := self._made(letter, found[letter.leased.subscriber_id]))]
+        made = [
+            one for letter in letters if (one := self._made(wire, letter, found[letter.leased.subscriber_id]))
+        ]
         # From here on they may be on the wire: what breaks now leaves them in doubt.
         del self._unsent[: len(letters)]
         results = wire.send_all([one.parcel for one in made]) if made else []
@@ -212,20 +214,21 @@ class Courier(threading.Thread):
 
     # What became of them.
 
-    def _made(self, letter: _Letter, recipient: Recipient | str) -> _Made | None:
+    def _made(self, wire: Wire, letter: _Letter, recipient: Recipient | str) -> _Made | None:
         """The finished letter; None where there can be none, which is settled."""
         if isinstance(recipient, str):
             self._settle_unsent(letter, Delivered.SKIPPED, recipient)
             return None
         try:
             parcel = self._round.stencil.letter(recipient, letter.dated_at)
-            faultless(parcel)
+            if missing := wire.lacks(parcel):
+                reason = f"needs {missing}, which the relay does not offer"
+                self._settle_unsent(letter, Delivered.HELD, reason)
+                return None
+            wire.require(parcel)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter, the others go on (R-6)
             reason = f"the letter cannot be made: {type(error).__name__}: {error}"
             self._settle_unsent(letter, Delivered.HELD, reason)
-            return None
-        if self._wire is not None and (missing := self._wire.lacks(parcel)):
-            self._settle_unsent(letter, Delivered.HELD, f"needs {missing}, which the relay does not offer")
             return None
         return _Made(letter, recipient, parcel)
 

@@ -21,8 +21,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
+    Integer,
     Select,
     and_,
     bindparam,
@@ -30,8 +30,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    not_,
-    null,
+    literal_column,
     or_,
     select,
     update,
@@ -196,16 +195,17 @@ def _lease(
     return sorted((Leased(*row) for row in rows), key=lambda one: one.id)
 
 
+def _is(state: Delivered) -> ColumnElement[bool]:
+    """Whether a letter is in *state*; as text in the statement: binding it takes longer than the rest."""
+    return _d.state == literal_column(f"'{state.value}'")
+
+
 _mark = (
     update(_delivery)
-    .where(
-        _d.id == bindparam("which"),
-        _d.run_id == bindparam("run"),
-        _d.state == Delivered.QUEUED,
-    )
+    .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"), _is(Delivered.QUEUED))
     .values(
-        state=Delivered.SENDING,
-        attempts=_d.attempts + 1,
+        state=literal_column(f"'{Delivered.SENDING.value}'"),
+        attempts=_d.attempts + literal_column("1"),
         marked_at=bindparam("now"),
         dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
     )
@@ -225,25 +225,19 @@ def mark(session: Session, run_id: int, letters: Mapping[int, datetime], now: da
 
 def _settling(*states: Delivered) -> Any:
     """The statement that settles a letter which is in one of *states*."""
-    state = bindparam("target", type_=_d.state.type)
-    was_tried = bindparam("tried", type_=Boolean)
-    # No IN: SQLAlchemy expands it at each execution, and not at all for many rows at once.
-    answered = or_(*(state == one for one in (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)))
     return (
         update(_delivery)
         .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"))
-        .where(or_(*(_d.state == one for one in states)))
+        .where(or_(*map(_is, states)))
         .values(
-            state=state,
-            run_id=case((state == Delivered.QUEUED, null()), else_=_d.run_id),
-            # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
+            state=bindparam("target"),
+            run_id=bindparam("owner"),
             attempts=_d.attempts
             + case(
-                (and_(_d.state == Delivered.QUEUED, answered, was_tried), 1),
-                (and_(_d.state == Delivered.SENDING, not_(was_tried)), -1),
-                else_=0,
+                (_is(Delivered.QUEUED), bindparam("if_queued", type_=Integer)),
+                else_=bindparam("if_marked", type_=Integer),
             ),
-            doubts=_d.doubts + case((state == Delivered.IN_DOUBT, 1), else_=0),
+            doubts=_d.doubts + bindparam("doubt", type_=Integer),
             dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
             settled_at=bindparam("now"),
             due_at=bindparam("due"),
@@ -256,6 +250,7 @@ def _settling(*states: Delivered) -> Any:
 
 #: only a marked letter can be accepted or in doubt; any other answer may come before the mark
 _CERTAIN = (Delivered.ACCEPTED, Delivered.IN_DOUBT)
+_ANSWERED = (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)
 _settle_marked = _settling(Delivered.SENDING)
 _settle_any = _settling(Delivered.SENDING, Delivered.QUEUED)
 
@@ -275,7 +270,11 @@ def _settle(session: Session, run_id: int, statement: Any, settled: Sequence[Set
             "which": one.delivery_id,
             "run": run_id,
             "target": one.state,
-            "tried": one.was_tried,
+            "owner": None if one.state is Delivered.QUEUED else run_id,
+            # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
+            "if_queued": int(one.was_tried and one.state in _ANSWERED),
+            "if_marked": 0 if one.was_tried else -1,
+            "doubt": int(one.state is Delivered.IN_DOUBT),
             "first": one.dated_at,
             "now": one.at,
             "due": one.due_at,

@@ -134,4 +134,7 @@ def _is_about_us(reply: Reply) -> bool:
 
 def _printable(text: bytes) -> str:
     """One line without control characters; bytes that are no UTF-8 are shown replaced."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text.decode(errors="replace")).split())
+    line = text.decode(errors="replace")
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else " " for c in line)
+    return " ".join(line.split())

@@ -13,6 +13,7 @@ What a relay's EHLO offers decides how often a letter waits for the distance to 
 
 import smtplib
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,8 +61,22 @@ class Wire:
         self.is_open = True
         self._pipelines = client.has_extn("pipelining")
         self._chunks = self._pipelines and client.has_extn("chunking")
+        #: the last letters that passed `require`
+        self._passed: deque[Parcel] = deque(maxlen=WINDOW)
         #: what it said when it closed the connection by its word (421); "" before
         self._farewell = ""
+
+    def require(self, letter: Parcel) -> None:
+        """*letter* can go over this wire as it is: it is `faultless` and `lacks` nothing; else ValueError.
+
+        Once is enough: `send` and `send_all` do so for whatever did not pass before.
+        """
+        if any(one is letter for one in self._passed):
+            return
+        faultless(letter)
+        if missing := self.lacks(letter):
+            raise ValueError(f"it needs {missing}, which the relay does not offer")
+        self._passed.append(letter)
 
     def lacks(self, letter: Parcel) -> str:
         """The SMTP extension that *letter* needs and the relay does not offer; "" where there is none."""
@@ -144,9 +159,7 @@ class Wire:
     def _check(self, letter: Parcel) -> None:
         if self._opened not in (None, letter):
             raise ValueError("another letter's envelope is open on this connection")
-        faultless(letter)
-        if missing := self.lacks(letter):
-            raise ValueError(f"the letter needs {missing}, which the relay does not offer")
+        self.require(letter)
 
     def _chunk(self, letter: Parcel) -> bytes:
         """The whole of *letter* in one piece."""

@@ -94,6 +94,8 @@ class EvilServer:
     script: Script = field(default_factory=dict)
     #: what else its EHLO offers: "PIPELINING", "CHUNKING"; EVIL_OFFERS for all that say nothing else
     offers: Sequence[str] = OFFERS
+    #: to DATA or BDAT where no recipient was taken
+    nobody: bytes = NOBODY
     tls: ssl.SSLContext | None = None
     #: TLS from the first byte
     at_once: bool = False
@@ -178,8 +180,8 @@ class _Talk:
         self.connection = connection
         self.buffer = b""
         self.rcpt = self.mail = ""
-        #: a recipient was taken: there may be a letter
-        self.is_addressed = False
+        #: MAIL was taken; a recipient was taken: there may be a letter
+        self.has_sender = self.is_addressed = False
 
     def go(self) -> None:
         if self.server.at_once:
@@ -197,9 +199,14 @@ class _Talk:
                 self._chunk(int(line.split()[1]))
                 continue
             if verb == "DATA" and not self.is_addressed:
-                self._give(NOBODY)
+                self._give(self.server.nobody)
+                continue
+            if verb == "RCPT" and not self.has_sender:
+                self._give(b"503 5.5.1 MAIL first\r\n")
                 continue
             code = self._say(verb, line)
+            if verb == "MAIL":
+                self.has_sender = code.startswith(b"2")
             if verb == "RCPT":
                 self.is_addressed = code.startswith(b"2")
             if verb == "DATA" and code.startswith(b"354"):
@@ -219,7 +226,7 @@ class _Talk:
         if self.is_addressed:
             self._take(content)
         else:
-            self._give(NOBODY)
+            self._give(self.server.nobody)
 
     def _data(self) -> None:
         if not self.buffer:

@@ -4,7 +4,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,10 +53,12 @@ def fitting(script: Script) -> Timeouts:
     return SHORT if any(isinstance(answer, Slow | Drip) for answer in script.values()) else LONG
 
 
-def sent_over(script: Script, letter: Mail = LETTER) -> tuple[Sent, EvilServer, list[str]]:
+def sent_over(
+    script: Script, letter: Mail = LETTER, offers: Sequence[str] = ()
+) -> tuple[Sent, EvilServer, list[str]]:
     """What became of one letter, and whether it was marked before the dot."""
     marks: list[str] = []
-    with EvilServer(script) as server:
+    with EvilServer(script, offers) as server:
         wire = connect(relay(server.port, timeouts=fitting(script)))
         sent = wire.send(letter, lambda: marks.append("marked"))
         wire.quit()
@@ -114,12 +116,13 @@ FAULTS: list[tuple[str, Answer, Verdict, bool]] = [
 ]
 
 
+@pytest.mark.parametrize("offers", [(), ("PIPELINING",)], ids=["one by one", "pipelined"])
 @pytest.mark.parametrize(("phase", "answer", "verdict", "marked"), FAULTS)
 def test_whatever_the_server_does_the_fate_of_the_letter_is_known(
-    phase: str, answer: Answer, verdict: Verdict, marked: bool
+    phase: str, answer: Answer, verdict: Verdict, marked: bool, offers: Sequence[str]
 ) -> None:
     """W-3, W-5, W-11 and the fault matrix; the letter is marked if and only if the dot may have gone."""
-    sent, server, marks = sent_over({phase: answer})
+    sent, server, marks = sent_over({phase: answer}, offers=offers)
     assert (sent.verdict, marks == ["marked"]) == (verdict, marked)
     assert bool(server.asked("dot")) == marked
     assert sent.why
