@@ -265,9 +265,18 @@ class _Talk:
             return answer.answer
         if isinstance(answer, Then):
             self.connection.sendall(answer.answer)
+            self._part()
             raise End
         self.connection.sendall(answer)
         return answer
+
+    def _part(self) -> None:
+        """What still comes is read: closing before that resets the connection, answer and all."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.connection, socket.SHUT_WR)
+            self.connection.settimeout(0.2)
+            while self.connection.recv(65536):
+                pass
 
     def _line(self) -> str:
         while b"\n" not in self.buffer:

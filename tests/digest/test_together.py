@@ -56,7 +56,7 @@ def two(server: EvilServer) -> tuple[Wire, Mail, Mail, list[Verdict]]:
 
 
 def test_the_next_envelope_travels_with_the_dot() -> None:
-    """W-8; RFC 2920, section 3.1."""
+    """RFC 2920, section 3.1."""
     with EvilServer(offers=PIPELINED) as server:
         wire, _, second, verdicts = two(server)
         wait_until(server, "DATA", 2)
@@ -175,7 +175,7 @@ VOLLEYS: list[tuple[Script, list[Verdict]]] = [
 
 @pytest.mark.parametrize(("script", "verdicts"), VOLLEYS)
 def test_of_each_letter_it_is_known_what_became_of_it(script: Script, verdicts: list[Verdict]) -> None:
-    """W-8, the fault matrix; RFC 3030."""
+    """W-5, W-10, W-11 and the fault matrix; RFC 3030."""
     with EvilServer(script, CHUNKED) as server:
         wire = connect(relay_at(server.port))
         assert wire.window == WINDOW == 4
@@ -253,7 +253,6 @@ def test_what_was_marked_and_surely_not_sent_is_free_again(engine: Engine) -> No
 
 @pytest.mark.parametrize("offers", [(), PIPELINED, CHUNKED], ids=["one by one", "pipelined", "chunked"])
 def test_the_rate_is_kept(sqlite_engine: Engine, offers: Sequence[str]) -> None:
-    """W-10."""
     issue_id = frozen(sqlite_engine, 20)
     with EvilServer(offers=offers) as server:
         began = time.monotonic()
