@@ -241,7 +241,7 @@ def _said(word: re.Match[str]) -> str:
 class Head:
     """The header block of an issue's letters: what all of them share is written once."""
 
-    __slots__ = ("_above", "_below", "_between", "_content", "_domain", "_message_key", "_month")
+    __slots__ = ("_above", "_below", "_between", "_content", "_domain", "_message_key", "_month", "_named")
 
     def __init__(self, rendered: Rendered, boundary: str) -> None:
         """ValueError where a value of *rendered* cannot be a header."""
@@ -251,13 +251,11 @@ class Head:
         self._month = rendered.month
         self._message_key = rendered.nonce.encode("ascii")
         self._content = f"message-id\0{rendered.month}\0{rendered.fingerprint}\0"
-        self._above = mailbox("From", rendered.sender_name, sender)
-        self._between = [
-            *([reply_to(rendered.reply_to)] if rendered.reply_to else []),
-            subject(rendered.subject),
-        ]
-        self._below = [
-            list_id(rendered.publication, f"{label}.{self._domain}"),
+        self._above = block([mailbox("From", rendered.sender_name, sender)])
+        replies = [reply_to(rendered.reply_to)] if rendered.reply_to else []
+        self._between = block([*replies, subject(rendered.subject)])
+        self._named = block([list_id(rendered.publication, f"{label}.{self._domain}")])
+        below = [
             verbatim("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
             verbatim("Feedback-ID", _feedback_id(rendered.month, label, self._domain)),
             verbatim("Precedence", "bulk"),
@@ -265,6 +263,7 @@ class Head:
             verbatim("MIME-Version", "1.0"),
             verbatim("Content-Type", f'multipart/alternative; boundary="{boundary}"'),
         ]
+        self._below = block(below)
 
     def message_id(self, recipient: str) -> str:
         """The Message-ID of the letter to *recipient*, with its angle brackets (H-3).
@@ -283,18 +282,13 @@ class Head:
         """
         if dated_at.tzinfo is None:
             raise ValueError(f"a letter's date needs a time zone: {dated_at!r}")
-        named, *rest = self._below
-        return block(
-            [
-                self._above,
-                to,
-                *self._between,
-                verbatim("Date", format_datetime(dated_at)),
-                verbatim("Message-ID", message_id),
-                named,
-                uris("List-Unsubscribe", unsubscribe),
-                *rest,
-            ]
+        dated = [verbatim("Date", format_datetime(dated_at)), verbatim("Message-ID", message_id)]
+        # Blocks that are read as they are meant are so beside one another, too: none begins with a fold.
+        return b"".join(
+            (
+                *(self._above, block([to]), self._between, block(dated)),
+                *(self._named, block([uris("List-Unsubscribe", unsubscribe)]), self._below),
+            )
         )
 
 
