@@ -8,6 +8,7 @@ No `from __future__ import annotations` in this file: SQLModel reads the annotat
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import JSON, CheckConstraint, Column, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
@@ -279,6 +280,8 @@ class Delivery(SQLModel, table=True):
     attempts: int = 0
     #: how often nobody could say whether the final dot had gone out
     doubts: int = 0
+    #: how often it was ever marked as sending: never set back, so that an older state of the store shows
+    marks: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     #: the Date of the letter, from the first attempt on: a resend carries the same bytes
     dated_at: datetime | None = Field(default=None, sa_type=Instant)
     marked_at: datetime | None = Field(default=None, sa_type=Instant)
@@ -287,6 +290,22 @@ class Delivery(SQLModel, table=True):
     reply_code: int | None = None
     reply_text: str = ""
     reason: str = ""
+
+
+class Store(SQLModel, table=True):
+    """The store itself, in one row, by which a copy or an earlier state of it is known."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="store_one_row"),)
+
+    id: int = Field(default=1, primary_key=True)
+    #: made once, at random
+    name: str = Field(default_factory=lambda: uuid4().hex)
+    #: a hash of the machine (SQLite) or database (PostgreSQL) that letters last went out from; "": none yet
+    home: str = ""
+    #: months whose letters may have gone out before the store was put back, and when a person said so
+    restored: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    #: runs up to this one were dated by a clock that was wrong
+    misdated_run: int = 0
 
 
 class Notice(SQLModel, table=True):

@@ -186,8 +186,11 @@ def _dispatch(house: House, month: Month, now: datetime, ticked: Ticked) -> None
     try:
         line = house.dispatch(month)
     except DigestError as error:
-        subject = f"{month} stopped while sending" if isinstance(error, Stopped) else f"{month} is not sent"
-        body = f"{error}\nNobody is lost: the next run goes on where this one stopped.\n"
+        if isinstance(error, Stopped):
+            subject, then = f"{month} stopped while sending", "the next run goes on where this one stopped"
+        else:
+            subject, then = f"{month} is not sent", "a run goes on as soon as that is settled"
+        body = f"{error}\nNobody is lost: {then}.\n"
         with writing(house.engine) as session:
             new = tell(session, f"stopped:{month}:{now:%Y-%m-%d}", subject, body, now)
         if new:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -79,6 +80,20 @@ def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 megabytes."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("only a privileged user may mount a small disk")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
 def another_store(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
     """Makes one more empty SQLite store at each call, for the examples of a property."""
     engines: list[Engine] = []
@@ -118,8 +133,10 @@ def postgres_store(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_engine(postgres_store: str) -> Iterator[Engine]:
+def postgres_engine(postgres_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """An empty store on PostgreSQL."""
+    # What is kept beside it is the test's own: another test's would be of another store in the same place.
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     engine = open_engine(postgres_store)
     yield engine
     engine.dispose()

@@ -27,7 +27,7 @@ subscribers.rights
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
 digest.web digest.cli digest.migrations
 digest.errors
-digest.initial
+digest.initial digest.disk
 digest.models digest.database digest.migrating
 digest.month digest.migrations.new
 
@@ -66,11 +66,11 @@ digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents
 
 digest.settings digest.trace digest.press
-digest.sending.replies digest.sending.parcel digest.sending.exclusive
+digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
 digest.sending.commits digest.sending.connection
-digest.sending.round digest.sending.smtp
-digest.sending.courier digest.outbox digest.forgetting
+digest.sending.round digest.sending.smtp digest.sending.lineage
+digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting
 digest.sending.dispatch digest.postroom
 digest.sending.send
 
@@ -80,7 +80,7 @@ digest.web.public digest.web.archive digest.web.joining digest.web.mine
 digest.web.app digest.samples_site
 digest.wiring
 digest.demo digest.cli.opened
-digest.cli.posts digest.cli.sending digest.cli.rights
+digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
 digest.cli.issues digest.cli.people
 digest.cli.app
 """
@@ -259,6 +259,8 @@ SQL = {
     "digest.sending.ledger",
     "digest.sending.audit",
     "digest.sending.exclusive",
+    "digest.sending.lineage",
+    "digest.sending.accepting",
 }
 
 

@@ -7,11 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import typer
+from sqlalchemy.exc import DatabaseError, InternalError, OperationalError
 
-from digest.cli import issues, people, posts, rights, sending
+from digest.cli import issues, people, posts, rights, sending, store
 from digest.cli.opened import env_file, opened, say, warn
 from digest.database import open_engine
 from digest.demo import run_demo, serve_demo
+from digest.disk import mounts, require_local
 from digest.errors import DigestError
 from digest.initial import write_env
 from digest.migrating import upgrade
@@ -32,6 +34,7 @@ app.add_typer(posts.app, name="posts")
 app.add_typer(issues.app, name="issue")
 app.add_typer(people.app, name="subscribers")
 app.add_typer(rights.keys_app, name="keys")
+app.add_typer(store.app, name="store")
 rights.register(people.app)
 sending.register(app, issues.app)
 
@@ -66,6 +69,8 @@ def init(ctx: typer.Context) -> None:
     settings = load(path)
     engine = open_engine(settings.database_url)
     ctx.find_root().call_on_close(engine.dispose)
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        require_local(Path(engine.url.database), mounts())
     done = upgrade(engine)
     where = engine.url.render_as_string(hide_password=True)
     say(f"the store {where} is {'ready' if done else 'up to date already'}")
@@ -110,4 +115,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BadAddress as error:
         warn(f"not an address: {error}")
+        sys.exit(DigestError.exit_code)
+    except DatabaseError as error:
+        # The others of this family (a constraint, a wrong statement) are mistakes of ours.
+        if type(error) not in (DatabaseError, OperationalError, InternalError):
+            raise
+        reason = str(error.orig).strip().splitlines()[0]
+        warn(f"the store cannot be read or written: {reason}; what was not done is done the next time")
         sys.exit(DigestError.exit_code)

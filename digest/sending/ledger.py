@@ -59,6 +59,7 @@ GIVE_UP_TRIES = 5
 
 HELD_BY_POLICY = "in doubt: the relay may have it; letters in doubt are held (DIGEST_IN_DOUBT=hold)"
 HELD_AFTER_RESEND = "in doubt for the second time: the relay may have both copies or none"
+HELD_RESTORED = "in doubt: the store was restored from a backup, and the letter may have gone out since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,7 @@ _mark = (
     .values(
         state=literal_column(f"'{Delivered.SENDING.value}'"),
         attempts=_d.attempts + literal_column("1"),
+        marks=_d.marks + literal_column("1"),
         marked_at=bindparam("now"),
         dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
     )
@@ -344,6 +346,14 @@ def reconsider(session: Session, issue_id: int, resend: bool, now: datetime) -> 
         .where(doubtful, _d.due_at <= now)
         .values(state=Delivered.QUEUED, run_id=None, due_at=None, reason="")
     )
+
+
+def hold_restored(session: Session, issue_id: int) -> int:
+    """Every letter that would go out by itself is held, in doubt: it may have gone out already; how many."""
+    open_ = (Delivered.QUEUED, Delivered.SENDING, Delivered.DEFERRED, Delivered.IN_DOUBT)
+    values = {"state": Delivered.HELD, "doubts": _d.doubts + 1, "due_at": None, "reason": HELD_RESTORED}
+    which = and_(_d.issue_id == issue_id, _d.state.in_(open_))
+    return session.connection().execute(update(_delivery).where(which).values(values)).rowcount
 
 
 def _hold(session: Session, which: ColumnElement[bool], reason: str) -> None:

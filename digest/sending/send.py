@@ -15,9 +15,11 @@ from digest.errors import DigestError
 from digest.issue.approve import frozen_of
 from digest.issue.compose import issue_of
 from digest.letter.rendered import Rendered
-from digest.models import Status
+from digest.models import Issue, Status
 from digest.month import Month
 from digest.press import Press
+from digest.sending import lineage
+from digest.sending.commits import patiently
 from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
 from digest.sending.ledger import freeze, take_over
@@ -48,8 +50,43 @@ def send(
     """What is approved for *month* and not yet accepted is sent; see `dispatch.dispatch`.
 
     The audience is frozen now, if it is not yet. DigestError where the month is not approved, or its
-    letters would carry links that do not answer.
+    letters would carry links that do not answer, or the store is not the one letters last went out from.
     """
+    number, rendered = patiently(lambda: _approved(engine, month), 0, stop)
+    require_public(rendered.base_url, relay)
+    patiently(lambda: lineage.begin(engine, now()), 0, stop)
+    # Whoever left while the store was locked has left before anybody is counted.
+    patiently(lambda: apply_spool(engine, spool), 0, stop)
+    patiently(lambda: _freeze(engine, number, month, now()), 0, stop)
+    watch = lineage.Watch(engine)
+
+    def refresh() -> None:
+        watch.look()
+        apply_spool(engine, spool)
+
+    def told(progress: Progress) -> None:
+        watch.pass_by()
+        report(progress)
+
+    try:
+        return dispatch(
+            engine,
+            number,
+            relay=relay,
+            stencil=press.stencil(rendered),
+            manner=manner,
+            now=now,
+            jitter=jitter,
+            report=told,
+            stop=stop,
+            refresh=refresh,
+        )
+    finally:
+        watch.close()
+
+
+def _approved(engine: Engine, month: Month) -> tuple[int, Rendered]:
+    """The id and the frozen content of the issue of *month*; DigestError where it is not to be sent."""
     with reading(engine) as session:
         issue = issue_of(session, month)
         rendered = frozen_of(session, issue)
@@ -58,24 +95,15 @@ def send(
         if issue.status is Status.PAUSED:
             raise DigestError(f"{month} is paused: `digest issue resume {month}` lets it go on")
         assert issue.id is not None
-        number = issue.id
-    require_public(rendered.base_url, relay)
-    # Whoever left while the store was locked has left before anybody is counted.
-    apply_spool(engine, spool)
+        return issue.id, rendered
+
+
+def _freeze(engine: Engine, number: int, month: Month, now: datetime) -> None:
     with writing(engine) as session:
-        freeze(session, number, audience(), now())
-    return dispatch(
-        engine,
-        number,
-        relay=relay,
-        stencil=press.stencil(rendered),
-        manner=manner,
-        now=now,
-        jitter=jitter,
-        report=report,
-        stop=stop,
-        refresh=lambda: apply_spool(engine, spool),
-    )
+        # Locked, so that whoever finds it approved is the one who freezes it.
+        is_new = session.get_one(Issue, number, with_for_update=True).status is Status.APPROVED
+        freeze(session, number, audience(), now)
+        lineage.settle_in(engine, session, str(month), number, is_new=is_new)
 
 
 def take_stock(engine: Engine, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """The store's versions: one chain that leads to the tables as they are, on both engines."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
-from digest.database import open_engine
+from digest.database import open_engine, reading
 from digest.errors import DigestError, UsageError
 from digest.migrating import config, newest, require_current, upgrade, version
+from digest.models import Store
 from tests.conftest import postgres_database
 
 
@@ -99,6 +100,20 @@ def test_sqlite_is_safe_against_a_power_cut(tmp_path: Path) -> None:
         }
     assert said == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
     engine.dispose()
+
+
+def test_every_store_has_a_name_of_its_own(fresh: Engine, another_store: Callable[[], Engine]) -> None:
+    """Made once: bringing the store up to date again does not change it."""
+    upgrade(fresh)
+    with reading(fresh) as session:
+        name = session.get_one(Store, 1).name
+    other = open_engine(f"{another_store().url}-2")
+    upgrade(other)
+    upgrade(fresh)
+    with reading(fresh) as session, reading(other) as elsewhere:
+        assert session.get_one(Store, 1).name == name
+        assert elsewhere.get_one(Store, 1).name != name
+    other.dispose()
 
 
 def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: Engine) -> None:
