@@ -25,6 +25,7 @@ from digest.sending.audit import Tally, finish, next_due_at, tally
 from digest.sending.commits import Committer, patiently
 from digest.sending.courier import Courier, Manner, Round, Stencil
 from digest.sending.exclusive import exclusive
+from digest.sending.ledger import Settlement
 from digest.sending.relay import Relay
 
 REPORT_EVERY = 0.25  # seconds
@@ -42,6 +43,26 @@ class Progress:
     before: Tally
     #: the run's own letters, by the state they came to
     counts: Counter[Delivered]
+    #: what the relay refused last, or why it could not be reached, one line; "" where nothing yet
+    refusal: str = ""
+
+
+@dataclass(kw_only=True)
+class _Watched(Round):
+    """A round that remembers the last refusal, for whoever looks on."""
+
+    refusal: str = ""
+
+    def settle(self, settled: Settlement) -> None:
+        """As ever; a refusal is remembered."""
+        super().settle(settled)
+        if (settled.reply_code or 0) >= 400:
+            self.refusal = f"{settled.reply_code} {settled.reply_text}"
+
+    def setback(self, what: str) -> None:
+        """As ever; what it was is remembered."""
+        self.refusal = what
+        super().setback(what)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +107,7 @@ def dispatch(
             return Outcome(tally=before, is_running_elsewhere=True)
         run_id = _at_once(lambda: _begin(engine, issue_id, manner, now()))
         committer = Committer(engine, issue_id, run_id, now, manner.patience)
-        shared = Round(
+        shared = _Watched(
             engine=engine,
             issue_id=issue_id,
             run_id=run_id,
@@ -100,7 +121,7 @@ def dispatch(
             refresh=refresh,
         )
         try:
-            _work(shared, lambda: report(Progress(before=before, counts=shared.counts.copy())))
+            _work(shared, lambda: report(_progress(before, shared)))
         finally:
             if stop.is_set():
                 # Whoever told us to stop will not wait for a store that is away.
@@ -108,6 +129,10 @@ def dispatch(
             committer.close()
             _at_once(lambda: _release(engine, run_id, now()))
         return _at_once(lambda: _end(engine, issue_id, manner, now(), shared.why or committer.failure))
+
+
+def _progress(before: Tally, shared: _Watched) -> Progress:
+    return Progress(before=before, counts=shared.counts.copy(), refusal=shared.refusal)
 
 
 def _standing(engine: Engine, issue_id: int) -> Tally:
