@@ -59,7 +59,8 @@ class Delivered(StrEnum):
     SENDING = "sending"
     #: the relay answered 2xx to the final dot; it does not mean delivered
     ACCEPTED = "accepted"
-    #: the relay answered 5xx for this recipient
+    #: the relay answered 5xx for this recipient; -> deferred within its run, where the provider is not
+    #: believed
     REJECTED = "rejected"
     #: -> queued, leased by a run: 4xx, to be tried again when due
     DEFERRED = "deferred"
@@ -336,3 +337,16 @@ class Outgoing(SQLModel, table=True):
     #: not before then: whoever sends it moves this on first, so that nobody else does meanwhile
     due_at: datetime = Field(sa_type=Instant, index=True)
     tried: int = 0
+
+
+class Tick(SQLModel, table=True):
+    """`digest run` as it last was: one row, so that whoever watches sees that it runs, and how it went."""
+
+    # SQLite would take any number of rows for "the last one".
+    __table_args__ = (CheckConstraint("id = 1", name="tick_once"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    #: when it last ended, or said that it was still sending
+    at: datetime = Field(sa_type=Instant)
+    #: when it last ended with nothing wrong, new or told before; None: never yet
+    good_at: datetime | None = Field(default=None, sa_type=Instant)

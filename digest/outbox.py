@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, or_, update
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
@@ -41,6 +41,13 @@ def tell(session: Session, event: str, subject: str, body: str, now: datetime) -
         return False
     session.add(Notice(event=event, subject=subject, body=body, created_at=now))
     return True
+
+
+def was_told(session: Session, *events: str) -> bool:
+    """Whether the editors were told of one of *events*, or of one whose name goes on after a colon."""
+    names = [col(Notice.event) == one for one in events]
+    longer = [col(Notice.event).startswith(f"{one}:", autoescape=True) for one in events]
+    return session.exec(select(Notice.id).where(or_(*names, *longer)).limit(1)).first() is not None
 
 
 def send_notices(

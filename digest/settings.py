@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     imap_port: int = Field(993, ge=1, le=65535, examples=[993])
     imap_username: Annotated[str | None, Optional] = Field(None, examples=["bounces@example.org"])
     imap_password: Annotated[SecretStr | None, Optional] = Field(None, examples=["the password"])
+    metrics_token: Annotated[SecretStr | None, Optional] = Field(
+        None, examples=["a line of `openssl rand -hex 32`"]
+    )
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], *Listed] = Field(
         [], examples=["127.0.0.1/32"]
     )
@@ -144,7 +147,7 @@ class Settings(BaseSettings):
             mailbox(one)
         return value
 
-    @field_validator("secret_keys", "suppression_key")
+    @field_validator("secret_keys", "suppression_key", "metrics_token")
     @classmethod
     def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:

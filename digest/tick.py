@@ -2,7 +2,8 @@
 
 Each tick fetches what is due, keeps last month's draft up to date, tells the editors once of whatever
 waits for them, approves or skips what the settings say, dispatches what is due, answers what was asked
-for on the pages, sends the notices and calls the heartbeat. A tick that has nothing to do does nothing.
+for on the pages, looks whether last month's issue is missing and sends the notices. A tick that has nothing
+to do does nothing.
 Every decision is `due.step`'s; what follows from it is here.
 """
 
@@ -15,16 +16,19 @@ from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
 from digest.errors import DigestError, Stopped
+from digest.health import standing, why_missing
 from digest.issue.compose import OPEN, compose, find_issue, items_of, skip
 from digest.issue.due import Schedule, Step, due_at, step
 from digest.issue.explain import incomplete
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.outbox import tell
+from digest.outbox import tell, was_told
 from digest.press import Press, proposed
 
 #: an issue that may still go out
 UNFINISHED = (Status.DRAFT, Status.APPROVED, Status.SENDING)
+#: events that told already why a month is missing
+TOLD = ("overdue", "late", "unapproved", "stopped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,13 @@ class Ticked:
     done: list[str] = field(default_factory=list)
     #: what the editors have just been told of, or could not be told
     wrong: list[DigestError] = field(default_factory=list)
+    #: what is wrong still, though told before, one line each
+    known: list[str] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong, new or known: only such a tick calls the heartbeat."""
+        return not self.wrong and not self.known
 
 
 def tick(house: House, now: datetime) -> Ticked:
@@ -66,16 +77,31 @@ def tick(house: House, now: datetime) -> Ticked:
     try:
         house.answer(now)
     except DigestError as error:
+        ticked.known.append(str(error))
         body = f"What was asked for on the pages waits: {error}\nNobody is lost: it is tried again.\n"
         _tell(house, f"pages:{now:%Y-%m-%d}", "Mails of the pages wait", body, now, ticked)
+    _look(house, now, ticked)
     try:
         house.notify(now)
     except DigestError as error:
+        ticked.known.append(str(error))
         # The notices wait in the store and are tried at each tick; that they wait is news only while
         # there is news.
         if ticked.done or ticked.wrong:
             ticked.wrong.append(error)
     return ticked
+
+
+def _look(house: House, now: datetime, ticked: Ticked) -> None:
+    """Whether last month's issue is missing; told once, and only where its reason was not told before."""
+    month = Month.of(now, house.press.publication.zone).previous
+    with reading(house.engine) as session:
+        missing = why_missing(standing(session, month), month, house.schedule, now)
+        told = was_told(session, *(f"{what}:{month}" for what in TOLD))
+    if missing:
+        ticked.known.append(missing)
+    if missing and not told:
+        _tell(house, f"missing:{month}", f"{month} is missing", f"{missing}\n", now, ticked)
 
 
 def _unfinished(session: Session) -> list[Issue]:
@@ -195,6 +221,7 @@ def _dispatch(house: House, month: Month, now: datetime, ticked: Ticked) -> None
             new = tell(session, f"stopped:{month}:{now:%Y-%m-%d}", subject, body, now)
         if new:
             ticked.wrong.append(error)
+        ticked.known.append(str(error))
     else:
         if line:
             ticked.done.append(line)

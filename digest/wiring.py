@@ -134,7 +134,7 @@ def answering(settings: Settings, engine: Engine) -> Callable[[], None]:
 
 def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | None = None) -> FastAPI:
     """Its public pages, on the store of *engine*; *answer* is called while they are served."""
-    key = settings.suppression_key
+    key, token = settings.suppression_key, settings.metrics_token
     return create_app(
         engine=engine,
         keyring=Keyring(settings.keys),
@@ -143,6 +143,8 @@ def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | No
         templates_dir=settings.templates_dir,
         spool=spool_of(engine),
         secret=key.get_secret_value().encode() if key else None,
+        schedule=schedule_of(settings),
+        metrics_token=token.get_secret_value().encode() if token else None,
         now=clock,
         answer=answer,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from subscribers.models import Cause, State, Subscriber
 from subscribers.suppression import in_parts, suppressed
@@ -51,3 +51,10 @@ def roll(session: Session, state: str | None = None) -> Iterator[Subscriber]:
         statement = statement.where(col(Subscriber.state) == State(state))
     in_order = statement.order_by(col(Subscriber.id)).execution_options(yield_per=1000)
     yield from session.exec(in_order)
+
+
+def head_count(session: Session) -> dict[State, int]:
+    """How many subscribers are in each state that has any; the empty rows of the erased are among them."""
+    # Read off the index of the state alone: the rows, to leave out the erased, take ten times as long.
+    counts = select(Subscriber.state, func.count()).group_by(col(Subscriber.state))
+    return {State(state): number for state, number in session.exec(counts)}

@@ -65,21 +65,22 @@ digest.lint.check
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents
 
-digest.settings digest.trace digest.press
+digest.settings digest.trace digest.press digest.health
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage
-digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting
+digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting digest.metrics
 digest.sending.dispatch digest.postroom
 digest.sending.send
 
 digest.tick
 digest.web.pages digest.web.serving digest.web.forms
-digest.web.public digest.web.archive digest.web.joining digest.web.mine
+digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
 digest.wiring
 digest.demo digest.cli.opened
+digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
 digest.cli.issues digest.cli.people
 digest.cli.app
@@ -107,7 +108,7 @@ ONLY = {
         "digest.demo",
     },
     # the run's connections and their committer; a look-up of a name, which has no time limit of its
-    # own; premailer's lock; events handed down to a run by the roots
+    # own; premailer's lock; one count for all monitors; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
@@ -117,6 +118,7 @@ ONLY = {
         "digest.sources.wire",
         "digest.letter.inline",
         "digest.cli.sending",
+        "digest.web.monitor",
         "digest.demo",
     },
 }
@@ -256,6 +258,8 @@ SQL = {
     "digest.forgetting",
     "digest.trace",
     "digest.tick",
+    "digest.health",
+    "digest.metrics",
     "digest.sending.ledger",
     "digest.sending.audit",
     "digest.sending.exclusive",

@@ -1,22 +1,24 @@
 """Sending and what it left behind: dispatch, run, audit, resolve, trace, and the test copy."""
 
+import os
 import random
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from digest.cli.opened import JSON, Opened, opened, say, say_json, warn
+from digest.cli.progress import shown
 from digest.database import reading, writing
 from digest.errors import DigestError, FaultFound, Stopped
+from digest.health import beat
 from digest.issue.compose import issue_of
-from digest.models import Delivered
 from digest.month import Month
 from digest.sending.audit import Decision, Tally, resolve, tally
 from digest.sending.dispatch import Outcome
@@ -30,8 +32,8 @@ from subscribers.address import parse
 from subscribers.roll import find
 
 MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
-#: plain lines, where there is no terminal to draw a bar on, come this often
-PLAIN_EVERY = timedelta(seconds=10)
+#: while `digest run` sends, it says that it is at work
+ALIVE_EVERY = timedelta(minutes=1)
 
 
 def test(
@@ -56,7 +58,8 @@ def test(
 def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     """Send what is approved and not yet accepted; safe to run twice, at once, after a crash."""
     house = opened(ctx)
-    with _interruptible() as stop, _bar(as_json) as report:
+    goes_on = f"`digest dispatch {month}` goes on"
+    with _interruptible(goes_on) as stop, shown(quiet=as_json) as report:
         outcome = _send(house, house.month(month), report, stop)
     if as_json:
         say_json(outcome.tally.as_json())
@@ -65,7 +68,9 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
     if as_json and outcome.is_running_elsewhere:
         warn(_line(month, outcome))
     if outcome.stopped:
-        raise Stopped(f"{month} stopped: {outcome.stopped}; `digest dispatch {month}` goes on")
+        raise Stopped(f"{month} stopped: {outcome.stopped}; {goes_on}")
+    if stop.is_set() and not outcome.is_finished:
+        warn(f"{month} was interrupted, and nothing is lost: {goes_on}")
     if outcome.tally.held:
         raise DigestError(_waiting(month, outcome.tally.held))
 
@@ -119,13 +124,25 @@ def _counts(counted: Tally) -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end the run in order: what is on the wire is finished."""
-    stop = threading.Event()
+def _interruptible(goes_on: str) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end the run in order: what is on the wire is finished.
 
-    def end(_number: int, _frame: object) -> None:
-        warn("finishing the letters on the wire; the rest stays queued for the next run")
-        stop.set()
+    A second Ctrl-C ends it at once. Nothing is lost by that either: letters whose answer was not written
+    down are in doubt.
+    """
+    stop = threading.Event()
+    interrupts = 0
+
+    def end(number: int, _frame: object) -> None:
+        nonlocal interrupts
+        # Only Ctrl-C is counted: a wrapper may pass on SIGTERM for the one that its own terminal sent.
+        interrupts += number == signal.SIGINT
+        if interrupts == 2:
+            _end_at_once(goes_on)
+        elif not stop.is_set():
+            again = "; once more Ctrl-C ends at once" if number == signal.SIGINT else ""
+            warn(f"finishing the letters on the wire, the rest stays queued{again}")
+            stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -135,42 +152,15 @@ def _interruptible() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _bar(quiet: bool) -> Iterator[Callable[[Sent], None]]:
-    """A live bar on a terminal, a line now and then elsewhere, nothing where *quiet*."""
-    if quiet:
-        yield lambda _sent: None
-    elif sys.stderr.isatty():
-        columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, TextColumn("{task.fields[rest]}"), console=Console(stderr=True)) as progress:
-            task = progress.add_task("", total=None, rest="")
-            yield lambda sent: progress.update(
-                task, total=sent.before.left, completed=_done(sent), rest=_rest(sent)
-            )
-    else:
-        yield _plain_lines()
-
-
-def _plain_lines() -> Callable[[Sent], None]:
-    last = [clock()]
-
-    def tell(sent: Sent) -> None:
-        if clock() - last[0] >= PLAIN_EVERY:
-            last[0] = clock()
-            warn(f"{_done(sent)} of {sent.before.left} done{_rest(sent)}")
-
-    return tell
-
-
-def _done(sent: Sent) -> int:
-    return sum(number for state, number in sent.counts.items() if state is not Delivered.QUEUED)
-
-
-def _rest(sent: Sent) -> str:
-    apart = {
-        state: number for state, number in sent.counts.items() if state is not Delivered.ACCEPTED and number
-    }
-    return "".join(f", {number} {state.value.replace('_', ' ')}" for state, number in apart.items())
+def _end_at_once(goes_on: str) -> None:
+    """The process is gone, by the signal it was sent, so that a shell's script stops too."""
+    warn(f"ended at once: what was on the wire is in doubt, nothing is lost; {goes_on}")
+    if sys.__stderr__ is not None and sys.__stderr__.isatty():
+        # The bar hid the cursor; what it put in place of sys.stderr would wait for the end of a line.
+        sys.__stderr__.write("\x1b[?25h")
+        sys.__stderr__.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def run(ctx: typer.Context) -> None:
@@ -178,8 +168,8 @@ def run(ctx: typer.Context) -> None:
     house = opened(ctx)
 
     def send_month(month: Month) -> str:
-        with _interruptible() as stop:
-            outcome = _send(house, month, lambda _sent: None, stop)
+        with _interruptible("the next run goes on") as stop:
+            outcome = _send(house, month, alive(house.engine), stop)
         if outcome.stopped:
             raise Stopped(outcome.stopped)
         if outcome.tally.held and outcome.is_finished:
@@ -187,10 +177,11 @@ def run(ctx: typer.Context) -> None:
         return _line(str(month), outcome) if outcome.is_finished else ""
 
     ticked = tick(house_of(house.settings, house.engine, send_month), clock())
+    beat(house.engine, clock(), good=ticked.is_good)
     if sys.stdout.isatty():
         for line in ticked.done or ["nothing is due"]:
             say(line)
-    if house.settings.heartbeat_url and not ticked.wrong:
+    if house.settings.heartbeat_url and ticked.is_good:
         problem = fetcher_of(house.settings).ping(house.settings.heartbeat_url)
         if problem:
             warn(f"the heartbeat was not heard: {problem}")
@@ -198,6 +189,20 @@ def run(ctx: typer.Context) -> None:
         warn(str(error))
     if ticked.wrong:
         raise typer.Exit(max(error.exit_code for error in ticked.wrong))
+
+
+def alive(engine: Engine) -> Callable[[Sent], None]:
+    """What writes down now and then that `digest run` is at work: a month may take hours to send."""
+    last = [clock()]
+
+    def tell(_sent: Sent) -> None:
+        if clock() - last[0] >= ALIVE_EVERY:
+            last[0] = clock()
+            # A store that does not answer is the run's to deal with.
+            with suppress(SQLAlchemyError):
+                beat(engine, last[0])
+
+    return tell
 
 
 def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:

@@ -43,6 +43,8 @@ class Progress:
     before: Tally
     #: the run's own letters, by the state they came to
     counts: Counter[Delivered]
+    #: what the relay refused last, or why it could not be reached, one line; "" where nothing yet
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def dispatch(
             refresh=refresh,
         )
         try:
-            _work(shared, lambda: report(Progress(before=before, counts=shared.counts.copy())))
+            _work(shared, lambda: report(_progress(before, shared)))
         finally:
             if stop.is_set():
                 # Whoever told us to stop will not wait for a store that is away.
@@ -109,6 +111,10 @@ def dispatch(
             committer.close()
             _at_once(lambda: _release(engine, run_id, now()))
         return _at_once(lambda: _end(engine, issue_id, manner, now(), shared.why or committer.failure))
+
+
+def _progress(before: Tally, shared: Round) -> Progress:
+    return Progress(before=before, counts=shared.counts.copy(), refusal=shared.refusal)
 
 
 def _standing(engine: Engine, issue_id: int) -> Tally:

@@ -76,6 +76,8 @@ class Round:
     refresh: Callable[[], object]
     #: the run's letters by the state they came to
     counts: Counter[Delivered] = field(default_factory=Counter)
+    #: what the relay refused last, or why it could not be reached; "" where nothing yet
+    refusal: str = ""
     #: why the run stopped itself
     why: Stopped | None = None
     #: letters travel together where the relay takes that; not after a connection was lost with them
@@ -147,6 +149,8 @@ class Round:
         self.committer.settle(settled)
         with self._lock:
             self.counts[settled.state] += 1
+            if (settled.reply_code or 0) >= 400:
+                self.refusal = f"{settled.reply_code} {settled.reply_text}"
 
     def connected(self, change: int) -> None:
         """One connection more, or one less."""
@@ -168,6 +172,7 @@ class Round:
         """A pause, longer for each setback in a row; `Stopped` when they are too many."""
         with self._lock:
             self._setbacks += 1
+            self.refusal = what
             count = self._setbacks
         if count >= (LATER_SETBACKS if self.reached.is_set() else FIRST_SETBACKS):
             raise Stopped(f"{what}; the rest stays queued")

@@ -9,32 +9,28 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 from fastapi import FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from digest.database import open_engine, reading
+from digest.database import open_engine
 from digest.errors import DigestError
-from digest.issue.history import published
+from digest.issue.due import Schedule
 from digest.letter.page import Publication
 from digest.letter.theme import Theme
 from digest.sending.spool import set_aside
 from digest.web.archive import Archive
 from digest.web.joining import Joining
 from digest.web.mine import Mine
-from digest.web.pages import Pages, routes, told
+from digest.web.monitor import Monitor
+from digest.web.pages import Pages
 from digest.web.public import Public
 from subscribers.tokens import Keyring
 
 PATIENCE = 300  # milliseconds a page waits for the store: a one-click is answered within a second
 #: seconds between two looks at what was asked for on the pages; and after one that went wrong
 PAUSE, LONG_PAUSE = 1.0, 60.0
-#: for the description of the pages
-_HEALTH = {
-    "response_class": PlainTextResponse,
-    "responses": {503: told("The store does not answer", "text/plain")},
-}
 _log = logging.getLogger(__name__)
 
 
@@ -47,12 +43,15 @@ def create_app(
     templates_dir: Path | None,
     spool: Path,
     secret: bytes | None,
+    schedule: Schedule,
+    metrics_token: bytes | None,
     now: Callable[[], datetime],
     answer: Callable[[], object] | None = None,
 ) -> FastAPI:
     """The pages of *publication*. The store is reached through an engine of their own, which gives up soon.
 
-    *secret* is the key of the suppression list; without it nobody can be taken on. *answer* is called
+    *secret* is the key of the suppression list; without it nobody can be taken on. *schedule* says when an
+    issue is late, *metrics_token* opens /metrics for other machines. *answer* is called
     every second, in a thread of the server's, and answers what was asked for on the pages; None where
     another process does. `app.state.engine` is the pages' engine, for whoever wants to dispose of it.
     """
@@ -68,11 +67,7 @@ def create_app(
     mine = Mine(pages, hasty, secret, now)
     app.include_router(Joining(pages, keyring, hasty, secret, now, mine.answer).router())
     app.include_router(Archive(pages, hasty, now).router())
-
-    def health() -> Response:
-        return _health(pages, hasty)
-
-    routes(app.router, "/healthz", health, looked=_HEALTH)
+    app.include_router(Monitor(pages, hasty, spool, schedule, metrics_token, now).router())
     _catch(app, pages)
     return app
 
@@ -119,14 +114,3 @@ def _catch(app: FastAPI, pages: Pages) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(SQLAlchemyError, failed)
     app.add_exception_handler(Exception, failed)
-
-
-def _health(pages: Pages, engine: Engine) -> Response:
-    """200 while the store answers, with the last issue's month, so that a monitor sees a missed one."""
-    try:
-        with reading(engine) as session:
-            issues = published(session)
-    except SQLAlchemyError:
-        return pages.line("the store does not answer", 503)
-    last = f"; the last issue is {issues[0].month}" if issues else ""
-    return pages.line(f"ok{last}")

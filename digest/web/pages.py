@@ -107,10 +107,10 @@ class Pages:
         headers = SAFE | PUBLIC | {"Content-Security-Policy": NOTHING}
         return Response(xml, headers=headers, media_type=FEED)
 
-    def line(self, text: str, status: int = 200) -> Response:
+    def line(self, text: str, status: int = 200, kind: str = "text/plain") -> Response:
         """*text* alone, for machines: no page, no markup."""
         headers = SAFE | PRIVATE | {"Content-Security-Policy": NOTHING}
-        return PlainTextResponse(f"{text}\n", status, headers)
+        return PlainTextResponse(f"{text}\n", status, headers, media_type=kind)
 
     def missing(self, status: int = 404) -> Response:
         """The one page for everything that is not there: it tells a forged link from nothing (T-6)."""

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from digest.database import reading, writing
 from digest.models import Delivery, Issue, Status
 from digest.sending.audit import Tally, tally
-from digest.sending.dispatch import Outcome, dispatch
+from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.ledger import freeze
 from digest.sending.parcel import Mail
 from digest.sending.relay import Relay, Security, Timeouts
@@ -161,6 +161,7 @@ def run(
     clock: Clock | None = None,
     stop: threading.Event | None = None,
     refresh: Callable[[], object] = lambda: None,
+    report: Callable[[Progress], None] = lambda _progress: None,
 ) -> Outcome:
     """What one dispatch left behind."""
     jitters = itertools.cycle([0.0, 0.5, 1.0])
@@ -172,7 +173,7 @@ def run(
         manner=manner,
         now=clock or Clock(),
         jitter=lambda: next(jitters),
-        report=lambda progress: None,
+        report=report,
         stop=stop or threading.Event(),
         refresh=refresh,
     )

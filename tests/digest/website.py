@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from datetime import time as clock_time
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -23,6 +24,7 @@ from sqlalchemy import Engine, text
 from sqlmodel import select
 
 from digest.database import reading, writing
+from digest.issue.due import Schedule
 from digest.letter.note import Stationery
 from digest.letter.page import Publication
 from digest.letter.rendered import Rendered
@@ -48,6 +50,14 @@ SECRET = b"p" * 32
 KEYS = [b"k" * 32, b"o" * 32]
 RING = Keyring(KEYS)
 BASE = "https://letters.example.org"
+SCHEDULE = Schedule(
+    send_day=1,
+    send_time=clock_time(9),
+    approval_deadline=timedelta(hours=72),
+    at_deadline="hold",
+    automatic=False,
+    max_lateness=timedelta(hours=72),
+)
 EDITOR = Evidence(origin=Origin.EDITOR, at=NOW, wording="asked at the counter")
 
 
@@ -154,6 +164,7 @@ def serving(
     trusted: Sequence[IPv4Network] = (),
     answer: Callable[[], object] | None = None,
     secret: bytes | None = SECRET,
+    metrics_token: bytes | None = None,
 ) -> Iterator[Site]:
     """The pages of *described*, answering on a port of their own."""
     site = Site(engine, 0, spool)
@@ -165,6 +176,8 @@ def serving(
         templates_dir=None,
         spool=spool,
         secret=secret,
+        schedule=SCHEDULE,
+        metrics_token=metrics_token,
         now=lambda: site.clock[0],
         answer=answer,
     )

@@ -2,21 +2,31 @@
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlmodel import select
 
+from digest.cli import sending
+from digest.cli.sending import alive
 from digest.database import open_engine, reading, writing
 from digest.errors import Stopped
 from digest.issue.compose import issue_of
-from digest.models import Status
+from digest.models import Status, Tick
 from digest.month import Month
 from digest.press import Press
+from digest.sending.audit import Tally
+from digest.sending.dispatch import Progress
+from digest.sending.exclusive import exclusive
 from digest.sending.send import send
 from digest.sending.spool import spool_of
 from digest.settings import Settings, load
@@ -25,6 +35,7 @@ from digest.wiring import house_of, manner_of, press_of, relay_of
 
 from .conftest import SEPTEMBER, Mailbox, Publication
 
+TALLIED = ("frozen", "queued", "sending", "accepted", "rejected", "deferred", "in_doubt", "held")
 #: in Kyiv: 00:10 on 1 October, nine hours before the issue falls due
 AFTER_MIDNIGHT = datetime(2015, 9, 30, 21, 10, tzinfo=UTC)
 DUE = datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
@@ -225,6 +236,112 @@ def test_a_run_that_stops_again_and_again_is_told_once_a_day(
     assert [len(errors) for errors in wrong] == [2, 0, 0]
     assert isinstance(wrong[0][0], Stopped)
     broken.engine.dispose()
+
+
+def test_a_month_that_does_not_go_out_is_told_once_and_known_for_as_long(
+    start: Callable[..., Cycle], mailbox: Mailbox, publication: Publication
+) -> None:
+    """R-10: another process says that it is at work, for ever; nothing else would tell."""
+    cycle = start()
+    cycle(AFTER_MIDNIGHT)
+    cycle.approve(AFTER_MIDNIGHT)
+    with exclusive(cycle.engine) as mine:
+        assert mine
+        ticks = [cycle(DUE + timedelta(minutes=minutes)) for minutes in (0, 55, 60, 65)]
+    assert [len(ticked.wrong) for ticked in ticks] == [0, 0, 1, 0]
+    assert [ticked.is_good for ticked in ticks] == [True, True, False, False]
+    assert "2015-09 stopped while sending" in str(ticks[2].wrong[0])
+    assert subjects(mailbox)[-1] == "2015-09 is missing"
+    assert cycle(DUE + timedelta(minutes=70)).is_good
+    assert cycle.status() is Status.SENT
+
+
+def test_what_was_told_by_another_name_is_not_told_as_missing(
+    start: Callable[..., Cycle], mailbox: Mailbox
+) -> None:
+    """R-10: an issue nobody approved is overdue, in one mail; no tick is good until somebody acts."""
+    cycle = start()
+    cycle(AFTER_MIDNIGHT)
+    late = [cycle(DUE + timedelta(hours=hours)) for hours in (72, 74, 80)]
+    assert subjects(mailbox) == ["The draft of 2015-09 waits for approval", "2015-09 is overdue"]
+    assert [len(ticked.wrong) for ticked in late] == [1, 0, 0]
+    assert not any(ticked.is_good for ticked in late)
+
+
+@pytest.fixture
+def pings() -> Iterator[tuple[str, list[str]]]:
+    """The address of a heartbeat's monitor, and the paths it was asked for."""
+    asked: list[str] = []
+
+    class Monitor(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Monitor) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/abc", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_the_heartbeat_is_called_only_after_a_tick_with_nothing_wrong(
+    publication: Publication, pings: tuple[str, list[str]], relay: int
+) -> None:
+    """R-10: a relay that is away keeps it silent for as long, though it is news only once."""
+    url, asked = pings
+    last = Month.of(datetime.now(UTC), ZoneInfo("Europe/Kyiv")).previous
+    publication.set(HEARTBEAT_URL=url, FETCH_ALLOW="127.0.0.0/8", SEND_TIME="00:00")
+    day = format_datetime(last.start + timedelta(days=5))
+    publication("posts", "import", publication.feed(("one", "The first", day)))
+    publication("issue", "build", str(last))
+    publication("issue", "approve", str(last))
+    publication.set(SMTP_PORT=1)
+    answer = publication("run", expect=3)
+    assert len(answer.err.splitlines()) >= 1
+    publication("run")
+    assert asked == []
+    assert ticked_at(publication)[1] is None
+    publication.set(SMTP_PORT=relay)
+    publication("run")
+    publication("run")
+    assert asked == ["/abc", "/abc"]
+    at, good_at = ticked_at(publication)
+    assert at == good_at
+    assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
+
+
+def test_a_run_that_sends_for_hours_says_that_it_is_at_work(
+    publication: Publication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-10: and a store that does not answer is not its business."""
+    engine = open_engine(load(publication.folder / ".env").database_url)
+    counts = Progress(before=Tally(**dict.fromkeys(TALLIED, 0), skipped={}, balanced=True), counts=Counter())
+    alive(engine)(counts)
+    with reading(engine) as session:
+        assert session.exec(select(Tick)).first() is None
+    monkeypatch.setattr(sending, "ALIVE_EVERY", timedelta(0))
+    alive(engine)(counts)
+    assert ticked_at(publication)[1] is None
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE tick"))
+    alive(engine)(counts)
+    engine.dispose()
+
+
+def ticked_at(publication: Publication) -> tuple[datetime, datetime | None]:
+    """When `digest run` last ran, and when it was last well."""
+    engine = open_engine(load(publication.folder / ".env").database_url)
+    with reading(engine) as session:
+        row = session.exec(select(Tick)).one()
+        found = row.at, row.good_at
+    engine.dispose()
+    return found
 
 
 def test_the_run_command_is_silent_when_nothing_is_due(publication: Publication) -> None:

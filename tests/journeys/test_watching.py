@@ -1,0 +1,169 @@
+"""Watching `digest dispatch` work, and stopping it: a real process on a real (pseudo-)terminal."""
+
+import fcntl
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.digest.evil_server import GOOD, EvilServer, Script, Slow
+
+from .conftest import Publication
+
+ROOT = Path(__file__).parent.parent.parent
+READERS = 40
+CTRL_C = b"\x03"
+
+pytestmark = pytest.mark.slow
+
+
+class Terminal:
+    """A process on a terminal of 200 columns: what it showed, keys typed at it, how it ended."""
+
+    def __init__(self, *words: str) -> None:
+        self._ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "tests.journeys.on_terminal", *words]
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
+        )
+        os.close(theirs)
+        self.raw = b""
+
+    def until(self, text: str, seconds: float = 30) -> None:
+        """It has shown what matches *text*."""
+        end = time.monotonic() + seconds
+        while not re.search(text, self.shown):
+            assert time.monotonic() < end, (text, self.shown)
+            if not self._read():
+                break
+        assert re.search(text, self.shown), (text, self.shown)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def ended(self, seconds: float = 30) -> int:
+        """Its exit code, all it showed read."""
+        end = time.monotonic() + seconds
+        while self._read() and time.monotonic() < end:
+            pass
+        return self.process.wait(max(0.1, end - time.monotonic()))
+
+    @property
+    def shown(self) -> str:
+        """What it showed, without what moves the cursor or colours."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw.decode(errors="replace"))
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._ours], [], [], 0.2)
+        if not ready:
+            return True
+        try:
+            octets = os.read(self._ours, 65536)
+        except OSError:  # Linux says EIO where the other end is closed
+            return False
+        self.raw += octets
+        return bool(octets)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        os.close(self._ours)
+
+
+@pytest.fixture
+def many(approved: Publication) -> Publication:
+    """The publication with September approved, and forty readers more."""
+    listed = approved.folder / "readers.csv"
+    listed.write_text("email\n" + "".join(f"reader{n}@example.org\n" for n in range(READERS)))
+    report = approved("subscribers", "import", str(listed), "--vouch")
+    token = re.search(r"--apply ([0-9a-f]+)", report.out)
+    assert token, report.out
+    approved("subscribers", "import", str(listed), "--vouch", "--apply", token[1])
+    approved.set(SMTP_CONNECTIONS=2)
+    return approved
+
+
+@contextmanager
+def dispatching(digest: Publication, script: Script) -> Iterator[tuple[Terminal, EvilServer]]:
+    """`digest dispatch` on a terminal, to a relay that does as *script* says."""
+    with EvilServer(script) as server:
+        digest.set(SMTP_PORT=server.port)
+        terminal = Terminal("--env", str(digest.folder / ".env"), "dispatch", "2015-09")
+        try:
+            yield terminal, server
+        finally:
+            terminal.close()
+
+
+def test_the_bar_says_how_far_it_is_and_what_the_relay_refused(many: Publication) -> None:
+    """Foreign words cannot move the cursor, nor be read as markup, and name nobody."""
+    evil = b"450 4.2.1 \x1b[2J\x07[red]busy[/nothing] <reader7@example.org>\r\n"
+
+    def at_rcpt(line: str) -> bytes:
+        return evil if "reader7@" in line else GOOD["RCPT"]
+
+    with dispatching(many, {"RCPT": at_rcpt, "dot": Slow(0.1, GOOD["dot"])}) as (terminal, _server):
+        terminal.until(r"\d+ of 42 accepted, \d+(\.\d)? letters/s, \d:\d\d:\d\d left, 1 deferred, 0 in doubt")
+        assert terminal.ended() == 0
+        assert "the relay last said: 450 4.2.1 [2J [red]busy[/nothing] <…@example.org>" in terminal.shown
+        assert b"\x1b[2J" not in terminal.raw
+        assert b"\x07" not in terminal.raw
+        assert "reader7@" not in terminal.shown
+        assert "2015-09: 41 accepted, 1 deferred of 42" in terminal.shown
+
+
+def test_ctrl_c_finishes_what_is_on_the_wire_and_says_how_to_go_on(many: Publication) -> None:
+    with dispatching(many, {"dot": Slow(0.3, GOOD["dot"])}) as (terminal, server):
+        terminal.until(r"[1-9]\d? of 42 accepted")
+        terminal.type(CTRL_C)
+        terminal.until(
+            "finishing the letters on the wire, the rest stays queued; once more Ctrl-C ends at once"
+        )
+        assert terminal.ended() == 0
+        assert "`digest dispatch 2015-09` goes on" in terminal.shown
+        taken = len(server.letters)
+    assert 0 < taken < READERS
+    told = many("audit", "2015-09", "--json").json
+    assert (told["accepted"], told["queued"], told["in_doubt"]) == (taken, 42 - taken, 0)
+    with EvilServer() as server:
+        many.set(SMTP_PORT=server.port)
+        many("dispatch", "2015-09")
+        assert len(server.letters) == 42 - taken
+
+
+def test_a_second_ctrl_c_ends_at_once_and_loses_nothing(many: Publication) -> None:
+    """R-2: what was between the dot and its answer is in doubt, all else as it was."""
+    with dispatching(many, {"dot": [GOOD["dot"]] * 6 + [Slow(6, GOOD["dot"])]}) as (terminal, server):
+        terminal.until(r"6 of 42 accepted")
+        until = time.monotonic() + 20
+        while server.asked("dot") < 8:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        terminal.type(CTRL_C)
+        terminal.until("finishing the letters")
+        started = time.monotonic()
+        terminal.type(CTRL_C)
+        assert terminal.ended() == -signal.SIGINT
+        assert time.monotonic() - started < 4
+        assert "ended at once: what was on the wire is in doubt, nothing is lost" in terminal.shown
+        assert terminal.raw.rstrip().endswith(b"\x1b[?25h"), "the cursor stays hidden"
+    told = many("audit", "2015-09", "--json").json
+    assert told["balanced"]
+    assert (told["accepted"], told["in_doubt"], told["queued"]) == (6, 2, 34)
+    with EvilServer() as server:
+        many.set(SMTP_PORT=server.port)
+        many("dispatch", "2015-09")
+        assert len(server.letters) == 34
