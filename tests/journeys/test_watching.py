@@ -33,7 +33,7 @@ class Terminal:
     def __init__(self, *words: str) -> None:
         self._ours, theirs = os.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
-        environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "tests.journeys.on_terminal", *words]
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
