@@ -66,9 +66,9 @@ digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents
 
 digest.settings digest.trace digest.press
-digest.sending.replies digest.sending.parcel digest.sending.exclusive
+digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.relaylog
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
-digest.sending.commits digest.sending.smtp
+digest.sending.commits digest.sending.smtp digest.sending.reconcile
 digest.sending.courier digest.outbox digest.forgetting
 digest.sending.dispatch digest.postroom
 digest.sending.send
@@ -80,7 +80,7 @@ digest.web.app digest.samples_site
 digest.wiring
 digest.demo digest.cli.opened
 digest.cli.posts digest.cli.sending digest.cli.rights
-digest.cli.issues digest.cli.people
+digest.cli.issues digest.cli.people digest.cli.reconcile
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -255,6 +255,7 @@ SQL = {
     "digest.sending.ledger",
     "digest.sending.audit",
     "digest.sending.exclusive",
+    "digest.sending.reconcile",
 }
 
 

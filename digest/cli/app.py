@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from digest.cli import issues, people, posts, rights, sending
+from digest.cli import issues, people, posts, reconcile, rights, sending
 from digest.cli.opened import env_file, opened, say, warn
 from digest.database import open_engine
 from digest.demo import run_demo, serve_demo
@@ -34,6 +34,7 @@ app.add_typer(people.app, name="subscribers")
 app.add_typer(rights.keys_app, name="keys")
 rights.register(people.app)
 sending.register(app, issues.app)
+app.command(name="reconcile")(reconcile.reconcile)
 
 
 def _show_version(wanted: bool) -> None:
