@@ -67,9 +67,10 @@ digest.issue.edit digest.issue.explain digest.issue.contents
 
 digest.settings digest.trace digest.press digest.health
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
+digest.sending.relaylog
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
 digest.sending.commits digest.sending.connection
-digest.sending.round digest.sending.smtp digest.sending.lineage
+digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting digest.metrics
 digest.sending.dispatch digest.postroom
 digest.sending.send
@@ -82,7 +83,7 @@ digest.wiring
 digest.demo digest.cli.opened
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
-digest.cli.issues digest.cli.people
+digest.cli.issues digest.cli.people digest.cli.reconcile
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -265,6 +266,7 @@ SQL = {
     "digest.sending.exclusive",
     "digest.sending.lineage",
     "digest.sending.accepting",
+    "digest.sending.reconcile",
 }
 
 

@@ -157,6 +157,10 @@ class Stencil:
             needs_smtputf8=not head.isascii(),
         )
 
+    def message_id(self, subscriber_id: int) -> str:
+        """The Message-ID of the letter to that subscriber, with its angle brackets; every copy carries it."""
+        return self.head.message_id(str(subscriber_id))
+
     def _content(self, head: bytes, values: Mapping[Hole, str]) -> bytes:
         as_text = {hole: value.encode() for hole, value in values.items()}
         as_html = {hole: html.escape(value).encode() for hole, value in values.items()}

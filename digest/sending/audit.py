@@ -141,11 +141,12 @@ def resolve(
         values |= {"state": Delivered.QUEUED, "run_id": None, "attempts": 0, "dated_at": dated_at}
     decided = session.connection().execute(update(_delivery).where(which).values(values)).rowcount
     if decided and decision is Decision.RESEND:
-        _reopen(session, issue_id)
+        reopen(session, issue_id)
     return decided
 
 
-def _reopen(session: Session, issue_id: int) -> None:
+def reopen(session: Session, issue_id: int) -> None:
+    """An issue that was sent is sending again: one of its letters is queued."""
     session.connection().execute(
         update(_issue)
         .where(_issue.c.id == issue_id, _issue.c.status == Status.SENT)

@@ -79,15 +79,15 @@ def test_a_letter_that_is_marked_again_counts_again(engine: Engine) -> None:
     with writing(engine) as session:
         first = begin_run(session, issue_id, "here", 1, NOW)
         (leased,) = lease(session, issue_id, first, NOW, 1)
-        assert mark(session, first, leased.id, NOW, NOW)
+        assert mark(session, first, {leased.id: NOW}, NOW)
         # Asked again, as after a commit that broke off: it stands, and counts once.
-        assert mark(session, first, leased.id, NOW, NOW)
+        assert mark(session, first, {leased.id: NOW}, NOW)
     with writing(engine) as session:
         second = begin_run(session, issue_id, "here", 1, NOW)
         ledger.take_over(session, [second], NOW)
         ledger.reconsider(session, issue_id, True, NOW + 20 * MINUTE)
         (leased,) = lease(session, issue_id, second, NOW + 20 * MINUTE, 1)
-        assert mark(session, second, leased.id, NOW, NOW + 20 * MINUTE)
+        assert mark(session, second, {leased.id: NOW}, NOW + 20 * MINUTE)
     with reading(engine) as session:
         assert session.exec(select(Delivery.marks)).one() == 2
 
@@ -118,7 +118,7 @@ def test_the_file_is_never_ahead_of_the_store_and_never_goes_back(engine: Engine
         thread.start()
     for one in leased:
         with writing(engine) as session:
-            assert mark(session, number, one.id, NOW, NOW)
+            assert mark(session, number, {one.id: NOW}, NOW)
     done.set()
     for thread in threads:
         thread.join()
@@ -140,7 +140,7 @@ def test_a_run_notes_at_its_first_lease_and_then_seldom(engine: Engine) -> None:
     watch.look()
     assert epoch.read(file_of(engine)) == Epoch(name_of(engine), {"2015-09": Seen(number, NOW, 0)})
     with writing(engine) as session:
-        assert mark(session, number, leased[0].id, NOW, NOW)
+        assert mark(session, number, {leased[0].id: NOW}, NOW)
     for _ in range(1000):
         watch.look()
         watch.pass_by()
