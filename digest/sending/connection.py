@@ -5,7 +5,6 @@ is required where it is asked for, certificates and host names are checked, and 
 login but on this machine itself.
 """
 
-import select
 import smtplib
 import socket
 import ssl
@@ -41,7 +40,17 @@ class Client(smtplib.SMTP):
 
     def has_news(self) -> bool:
         """Whether there is something to be read that nobody asked for: a goodbye, or the end."""
-        return bool(self.received) or bool(select.select([self._connected()], [], [], 0)[0])
+        connection = self._connected()
+        connection.settimeout(0)
+        try:
+            octets = connection.recv(_READ)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            # Also where TLS itself had something to say, which is no word of the server's.
+            return bool(self.received)
+        except OSError:
+            return True
+        self.received += octets
+        return True
 
     def answer(self, phase: Phase) -> Reply:
         """The next reply; OSError where none came in its time, Garbled where it is none."""

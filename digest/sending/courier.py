@@ -113,7 +113,7 @@ class Courier(threading.Thread):
                     self._ahead = None
                 self._deliver_together(wire)
             elif letter := self._next():
-                self._deliver(letter)
+                self._deliver(wire, letter)
 
     def _next(self) -> _Letter | None:
         """The letter that comes next; None where another courier was quicker."""
@@ -129,24 +129,11 @@ class Courier(threading.Thread):
 
     # One letter at a time.
 
-    def _deliver(self, letter: _Letter) -> None:
-        """The letter comes to its outcome, or is left for another connection."""
-        while wire := self._open():
-            sent = self._send(wire, letter)
-            if sent is None:
-                return
-            if sent.verdict is not Verdict.UNSENT:
-                break
-            if not sent.was_let_go:
-                letter.lost += 1
-                if letter.lost == TRIES:
-                    break
-                self._round.setback(sent.why)
-        else:
-            self._give_back(letter)
-            return
-        self._settle(letter, sent)
-        self._heed([sent])
+    def _deliver(self, wire: Wire, letter: _Letter) -> None:
+        """The letter comes to its outcome, or is tried again."""
+        sent = self._send(wire, letter)
+        if sent is not None:
+            self._take([(letter, sent)])
 
     def _send(self, wire: Wire, letter: _Letter) -> Sent | None:
         """What came of one try; None where there was none to make, which is settled."""
@@ -194,14 +181,7 @@ class Courier(threading.Thread):
         # From here on they may be on the wire: what breaks now leaves them in doubt.
         del self._unsent[: len(letters)]
         results = wire.send_all([one.parcel for one in made]) if made else []
-        for one, sent in zip(made, results, strict=True):
-            if sent.verdict is Verdict.UNSENT:
-                one.letter.lost += not sent.was_let_go
-                if one.letter.lost < TRIES:
-                    self._unsent.append(one.letter)
-                    continue
-            self._settle(one.letter, sent)
-        self._heed(results)
+        self._take([(one.letter, sent) for one, sent in zip(made, results, strict=True)])
 
     def _volley(self, window: int) -> list[_Letter]:
         """The first of what is unsent, which is still there as that: whatever is raised, it is freed."""
@@ -213,6 +193,17 @@ class Courier(threading.Thread):
         return self._unsent[:window]
 
     # What became of them.
+
+    def _take(self, results: list[tuple[_Letter, Sent]]) -> None:
+        """Each outcome is written down, or its letter is to be tried again; the run hears how it went."""
+        for letter, sent in results:
+            if sent.verdict is Verdict.UNSENT:
+                letter.lost += not sent.was_let_go
+                if letter.lost < TRIES:
+                    self._unsent.append(letter)
+                    continue
+            self._settle(letter, sent)
+        self._heed([sent for _, sent in results])
 
     def _made(self, wire: Wire, letter: _Letter, recipient: Recipient | str) -> _Made | None:
         """The finished letter; None where there can be none, which is settled."""

@@ -230,15 +230,13 @@ class Wire:
     def _envelope(self, letter: Parcel) -> Sent | None:
         """MAIL, RCPT and DATA are answered; None when the letter is asked for."""
         commands = self._commands(letter)
+        is_ahead, self._opened = self._opened is not None, None
+        is_asked = not is_ahead and not self._pipelines
         try:
-            if self._opened is None and self._pipelines:
+            if not is_ahead and not is_asked:
                 self._client.write(_joined(commands.values()), self._relay.timeouts.command)
         except OSError as error:
             return self._lost(Phase.MAIL, error)
-        is_asked = self._opened is None and not self._pipelines
-        if self._opened is not None:
-            commands.pop(Phase.RSET, None)
-        self._opened = None
         refused: Sent | None = None
         for phase, command in commands.items():
             try:

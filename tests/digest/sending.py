@@ -133,8 +133,12 @@ def relay_at(port: int, **more: Any) -> Relay:
     return Relay(
         host="127.0.0.1",
         port=port,
-        security=Security.NONE,
-        **{"timeouts": Timeouts().scaled(1 / 30), "context": _trust(), **more},
+        **{
+            "security": Security.NONE,
+            "timeouts": Timeouts().scaled(1 / 30),
+            "context": _trust(),
+            **more,
+        },
     )
 
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, update
@@ -16,11 +17,22 @@ from sqlmodel import col
 from digest.database import writing
 from digest.models import Delivered
 from digest.sending.parcel import Mail
-from digest.sending.relay import Timeouts
+from digest.sending.relay import Security, Timeouts
 from digest.sending.replies import Verdict
 from digest.sending.smtp import WINDOW, Wire, connect
 from subscribers.models import State, Subscriber
-from tests.digest.evil_server import DROP, RESET, Answer, EvilServer, Script, Slow, Then
+from tests.digest.evil_server import (
+    DROP,
+    RESET,
+    Answer,
+    EvilServer,
+    Script,
+    Slow,
+    Then,
+    certificate,
+    serving,
+    trusting,
+)
 from tests.digest.sending import QUICK, Plain, count_of, frozen, relay_at, rows, run
 
 PIPELINED = ("PIPELINING",)
@@ -289,3 +301,54 @@ def test_told_to_stop_what_travels_together_is_finished(engine: Engine) -> None:
     assert counts == {"frozen": 60, "accepted": len(server.letters), "queued": 60 - len(server.letters)}
     assert len(server.letters) <= 6 + 2 * WINDOW
     assert {row.run_id for row in rows(engine, issue_id) if row.state is Delivered.QUEUED} == {None}
+
+
+@pytest.mark.parametrize("offers", [PIPELINED, CHUNKED], ids=["pipelined", "chunked"])
+def test_over_tls_they_travel_together_too(
+    sqlite_engine: Engine, tmp_path: Path, offers: Sequence[str]
+) -> None:
+    """What TLS itself has to say between two letters is no word of the relay's."""
+    path = certificate(tmp_path, "127.0.0.1")
+    issue_id = frozen(sqlite_engine, 30)
+    with EvilServer(offers=offers, tls=serving(path), at_once=True) as server:
+        relay = relay_at(server.port, security=Security.TLS, context=trusting(path))
+        run(sqlite_engine, issue_id, relay)
+    assert count_of(sqlite_engine, issue_id) == {"frozen": 30, "accepted": 30}
+    assert (len(server.letters), server.connections) == (30, 2)
+
+
+def test_over_tls_a_server_that_has_left_is_noticed(tmp_path: Path) -> None:
+    path = certificate(tmp_path, "127.0.0.1")
+    script: Script = {"dot": [OK, Then(OK)]}
+    with EvilServer(script, CHUNKED, tls=serving(path), at_once=True) as server:
+        wire = connect(relay_at(server.port, security=Security.TLS, context=trusting(path)))
+        assert [sent.verdict for sent in wire.send_all([letter(1), letter(2)])] == [ACCEPTED] * 2
+        time.sleep(0.1)
+        results = wire.send_all([letter(3), letter(4)])
+    assert {(sent.verdict, sent.was_let_go) for sent in results} == {(UNSENT, True)}
+    assert len(server.letters) == 2
+
+
+def test_what_was_marked_and_lost_again_one_by_one_is_free_when_the_run_stops(sqlite_engine: Engine) -> None:
+    """Marked for the first volley, written whole on no connection: nothing of it is in doubt."""
+    issue_id = frozen(sqlite_engine, 4)
+    stop = threading.Event()
+
+    def body(_line: str) -> Answer:
+        if server.asked("body") == 2:
+            stop.set()
+        return RESET
+
+    with EvilServer({"body": body}, CHUNKED) as server:
+        manner = replace(QUICK, connections=1, pause=3)
+        run(
+            sqlite_engine,
+            issue_id,
+            relay_at(server.port),
+            stencil=Plain(size=8_000_000),
+            manner=manner,
+            stop=stop,
+        )
+    assert server.asked("body") == 2
+    assert count_of(sqlite_engine, issue_id) == {"frozen": 4, "queued": 4}
+    assert {(row.run_id, row.attempts) for row in rows(sqlite_engine, issue_id)} == {(None, 0)}
