@@ -73,6 +73,11 @@ def patiently(action: Callable[[], T], patience: float, hurry: threading.Event) 
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
+def at_once(action: Callable[[], T]) -> T:
+    """What *action* returns; `StoreFailed` where the store is locked or away, for nothing waits yet."""
+    return patiently(action, 0, threading.Event())
+
+
 def _store_failed(error: SQLAlchemyError) -> StoreFailed:
     reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
     return StoreFailed(f"the store cannot be read or written: {reason}")

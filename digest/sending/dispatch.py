@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from typing import TypeVar
 
 from sqlalchemy import Engine
 
@@ -22,7 +21,7 @@ from digest.errors import DigestError, Stopped
 from digest.models import Delivered, Issue, Status
 from digest.sending import ledger
 from digest.sending.audit import Tally, finish, next_due_at, tally
-from digest.sending.commits import Committer, patiently
+from digest.sending.commits import Committer, at_once
 from digest.sending.courier import Courier
 from digest.sending.exclusive import exclusive
 from digest.sending.relay import Relay
@@ -31,8 +30,6 @@ from digest.sending.round import Manner, Round, Stencil
 REPORT_EVERY = 0.25  # seconds
 #: seconds a severed connection may take to notice, before its thread is left to itself
 PARTING = 5
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +81,10 @@ def dispatch(
     cannot be written to at all.
     """
     with exclusive(engine) as mine:
-        before = _at_once(lambda: _standing(engine, issue_id))
+        before = at_once(lambda: _standing(engine, issue_id))
         if not mine:
             return Outcome(tally=before, is_running_elsewhere=True)
-        run_id = _at_once(lambda: _begin(engine, issue_id, manner, now()))
+        run_id = at_once(lambda: _begin(engine, issue_id, manner, now()))
         committer = Committer(engine, issue_id, run_id, now, manner.patience)
         shared = Round(
             engine=engine,
@@ -109,8 +106,8 @@ def dispatch(
                 # Whoever told us to stop will not wait for a store that is away.
                 committer.hurry.set()
             committer.close()
-            _at_once(lambda: _release(engine, run_id, now()))
-        return _at_once(lambda: _end(engine, issue_id, manner, now(), shared.why or committer.failure))
+            at_once(lambda: _release(engine, run_id, now()))
+        return at_once(lambda: _end(engine, issue_id, manner, now(), shared.why or committer.failure))
 
 
 def _progress(before: Tally, shared: Round) -> Progress:
@@ -151,11 +148,6 @@ def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stop
             stopped=str(why or ""),
             next_due_at=next_due_at(session, issue_id),
         )
-
-
-def _at_once(action: Callable[[], T]) -> T:
-    """What *action* returns; `StoreFailed` where the store is locked or away, for nothing waits yet."""
-    return patiently(action, 0, threading.Event())
 
 
 def _work(shared: Round, report: Callable[[], None]) -> None:

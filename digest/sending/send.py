@@ -19,7 +19,7 @@ from digest.models import Issue, Status
 from digest.month import Month
 from digest.press import Press
 from digest.sending import lineage
-from digest.sending.commits import patiently
+from digest.sending.commits import at_once
 from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
 from digest.sending.ledger import freeze, take_over
@@ -52,12 +52,12 @@ def send(
     The audience is frozen now, if it is not yet. DigestError where the month is not approved, or its
     letters would carry links that do not answer, or the store is not the one letters last went out from.
     """
-    number, rendered = patiently(lambda: _approved(engine, month), 0, stop)
+    number, rendered = at_once(lambda: _approved(engine, month))
     require_public(rendered.base_url, relay)
-    patiently(lambda: lineage.begin(engine, now()), 0, stop)
+    at_once(lambda: lineage.begin(engine, now()))
     # Whoever left while the store was locked has left before anybody is counted.
-    patiently(lambda: apply_spool(engine, spool), 0, stop)
-    patiently(lambda: _freeze(engine, number, month, now()), 0, stop)
+    at_once(lambda: apply_spool(engine, spool))
+    at_once(lambda: _freeze(engine, number, month, now()))
     watch = lineage.Watch(engine)
 
     def refresh() -> None:
