@@ -17,6 +17,7 @@ from sqlalchemy import Engine, case, delete, func, or_, update
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
+from digest.durable import keep_name
 from digest.models import Delivered, Delivery, Notice, Outgoing
 from digest.sending.spool import beside
 from subscribers.address import Address
@@ -101,6 +102,7 @@ def _note(engine: Engine, key: str, now: datetime) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    keep_name(path.parent)
 
 
 def scrub(engine: Engine, *, always: bool = False) -> bool:

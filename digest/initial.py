@@ -3,13 +3,13 @@
 Readable by its owner only, whatever happens in between.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from digest import durable
 from digest.errors import DigestError
 
 _HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ def write_env(path: Path, token: Callable[[int], str], values: Mapping[str, str]
             raise ValueError(f"{name} does not stand in the example")
         text = f"{text[: line.start()]}{name}={value}{text[line.end() :]}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, text)
+    durable.create(path, text)
 
 
 def add_key(path: Path, key: str, current: str) -> int:
@@ -50,9 +50,7 @@ def add_key(path: Path, key: str, current: str) -> int:
         raise DigestError(
             f"{path} has no line {KEYS}=…: put the new key in front of the others where they are"
         )
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    _write(fresh, f"{text[: line.end()]}{key},{text[line.end() :]}")
+    fresh = durable.replacement(path, f"{text[: line.end()]}{key},{text[line.end() :]}")
     before, after = (dotenv_values(one).get(KEYS) for one in (path, fresh))
     if before != current or after != f"{key},{current}":
         fresh.unlink()
@@ -61,11 +59,3 @@ def add_key(path: Path, key: str, current: str) -> int:
         )
     fresh.replace(path)
     return after.count(",") + 1
-
-
-def _write(path: Path, text: str) -> None:
-    # Created closed: a file that is narrowed afterwards was open for a moment.
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

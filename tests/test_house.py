@@ -26,7 +26,7 @@ subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
 digest.web digest.cli digest.migrations
-digest.errors
+digest.errors digest.durable
 digest.initial digest.disk
 digest.models digest.database digest.migrating
 digest.month digest.migrations.new

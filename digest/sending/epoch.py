@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from digest import durable
 from digest.errors import DigestError
 
 
@@ -76,16 +77,6 @@ def write(path: Path, epoch: Epoch) -> None:
         month: {"run": one.run, "started_at": one.started_at.isoformat(), "marks": one.marks}
         for month, one in epoch.months.items()
     }
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"store": epoch.store, "months": months}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    fresh = durable.replacement(path, json.dumps({"store": epoch.store, "months": months}, indent=1))
     fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    durable.keep_name(path.parent)

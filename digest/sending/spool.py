@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from digest.database import writing
+from digest.durable import keep_name
 from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import unsubscribe
 
@@ -123,7 +124,7 @@ def _write(path: Path, line: bytes) -> None:
         except OSError:
             os.ftruncate(descriptor, before)
             raise
-    _keep_name(path.parent)
+    keep_name(path.parent)
 
 
 @contextmanager
@@ -146,12 +147,3 @@ def _lock(descriptor: int) -> None:
         except BlockingIOError:
             time.sleep(0.025)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _keep_name(folder: Path) -> None:
-    """A file new in *folder* is still there after a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
