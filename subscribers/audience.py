@@ -51,11 +51,6 @@ def welcome(session: Session, ids: Iterable[int]) -> dict[int, Recipient | str]:
     return found
 
 
-def still_welcome(session: Session, ids: Iterable[int]) -> dict[int, str]:
-    """Those of *ids* for whom a letter is not welcome any more, each with the reason; {} is all well."""
-    return {one: why for one, why in welcome(session, ids).items() if isinstance(why, str)}
-
-
 def _suppressed() -> ColumnElement[bool]:
     """Whether the subscriber's address is on the suppression list."""
     return exists().where(col(Suppression.key) == col(Subscriber.suppression_key))

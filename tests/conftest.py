@@ -79,18 +79,24 @@ def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 megabytes."""
-    place = tmp_path / "small"
+@contextmanager
+def disk_of(megabytes: int, place: Path) -> Iterator[Path]:
+    """A disk of that many *megabytes* at *place*."""
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
         pytest.skip("only a privileged user may mount a small disk")
     try:
         yield place
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 megabytes."""
+    with disk_of(16, tmp_path / "small") as place:
+        yield place
 
 
 @pytest.fixture

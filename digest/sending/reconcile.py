@@ -8,7 +8,7 @@ first try to fifteen minutes after the last, and holds what the ledger knows the
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Any
@@ -84,14 +84,7 @@ class Reconciled:
 
     def as_json(self) -> dict[str, Any]:
         """What `digest reconcile --json` prints."""
-        return {
-            "in_doubt": self.in_doubt,
-            "accepted": self.accepted,
-            "queued": self.queued,
-            "left": self.left,
-            "left_because": self.left_because,
-            "fates": self.fates,
-        }
+        return asdict(self)
 
 
 def by_log(

@@ -18,7 +18,7 @@ from digest.sending.ledger import freeze
 from digest.sending.spool import append
 from subscribers.address import parse
 from subscribers.arrivals import add, add_all
-from subscribers.audience import ERASED, audience, still_welcome
+from subscribers.audience import ERASED, audience
 from subscribers.departures import bar
 from subscribers.evidence import Evidence, Newcomer, NotAllowed, Origin
 from subscribers.lifecycle import move, unsubscribe
@@ -27,6 +27,7 @@ from subscribers.roll import find
 from subscribers.wishes import wish
 from tests.digest.sending import approved
 from tests.digest.website import EDITOR, NOW, SECRET
+from tests.subscribers.people import unwelcome
 
 #: the person of these tests: address, another one, name, and where they came from
 TRACES = ("zenobia.quux", "ZQ@elsewhere.example", "zq@elsewhere.example", "Zenobia Qx", "203.0.113.77")
@@ -140,7 +141,7 @@ def test_the_ledger_still_adds_up_and_old_links_still_answer(engine: Engine) -> 
     with writing(engine) as session:
         row = session.exec(select(Delivery).where(col(Delivery.subscriber_id) == who)).one()
         assert (row.state, row.reason, row.reply_code, row.reply_text) == ("held", "erased", 550, "")
-        assert still_welcome(session, [who]) == {who: ERASED}
+        assert unwelcome(session, [who]) == {who: ERASED}
         assert unsubscribe(session, who, EDITOR) is False
 
 

@@ -1,6 +1,5 @@
 """The spool: who left while the store did not answer has left, once, before anybody is sent to."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from subscribers.evidence import Evidence, Newcomer, Origin
 from subscribers.lifecycle import rejoin
 from subscribers.models import Consent, State
 from subscribers.roll import find, states_of
-from tests.conftest import lacking
+from tests.conftest import disk_of, lacking
 
 NOW = datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
 SECRET = b"p" * 32
@@ -141,15 +140,8 @@ def test_nobody_is_lost_between_those_who_write_and_those_who_apply(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of one megabyte."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("only a privileged user may mount a small disk")
-    try:
+    with disk_of(1, tmp_path / "disk") as place:
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_room_was_set_aside_for_a_full_disk(sqlite_engine: Engine, small_disk: Path) -> None:

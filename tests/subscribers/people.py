@@ -1,7 +1,7 @@
 """The people of these tests: how they come onto the list, and all that the store knows of them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import text
@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from subscribers.address import Address, parse
 from subscribers.arrivals import add
+from subscribers.audience import welcome
 from subscribers.evidence import Evidence, Newcomer, Origin
 from subscribers.models import Consent, State, Subscriber
 from subscribers.roll import find
@@ -60,6 +61,11 @@ def person(session: Session, text: str, state: State, at: datetime = NOW, versio
     session.flush()
     assert row.id is not None
     return row.id
+
+
+def unwelcome(session: Session, ids: Iterable[int]) -> dict[int, str]:
+    """Those of *ids* for whom a letter is not welcome any more, each with the reason."""
+    return {one: why for one, why in welcome(session, ids).items() if isinstance(why, str)}
 
 
 def lines(session: Session) -> list[tuple[str, str, str]]:

@@ -13,12 +13,11 @@ from subscribers.audience import (
     Recipient,
     audience,
     audience_size,
-    still_welcome,
     welcome,
 )
 from subscribers.models import Cause, State, Subscriber
 from subscribers.suppression import put, suppression_key
-from tests.subscribers.people import SECRET, person
+from tests.subscribers.people import SECRET, person, unwelcome
 
 
 def never_again(session: Session, text: str, now: datetime) -> None:
@@ -36,7 +35,7 @@ def test_only_the_active_and_not_suppressed_are_the_audience(engine: Engine, now
         assert list(session.execute(audience()).scalars()) == [ids[State.ACTIVE], second]
         assert audience_size(session) == 2
         asked = [*ids.values(), second, never, 999_999]
-        assert still_welcome(session, asked) == {
+        assert unwelcome(session, asked) == {
             **{ids[state]: state.value for state in State if state != State.ACTIVE},
             never: SUPPRESSED,
             999_999: ERASED,
@@ -47,7 +46,7 @@ def test_suppression_is_the_reason_that_wins(engine: Engine, now: datetime) -> N
     with Session(engine) as session, session.begin():
         one = person(session, "one@example.org", State.PAUSED, now)
         never_again(session, "one@example.org", now)
-        assert still_welcome(session, [one]) == {one: SUPPRESSED}
+        assert unwelcome(session, [one]) == {one: SUPPRESSED}
 
 
 def test_a_recipient_is_what_the_letter_needs(engine: Engine, now: datetime) -> None:
@@ -62,7 +61,7 @@ def test_an_audience_larger_than_one_statement_is_read_whole(engine: Engine, now
     with Session(engine) as session, session.begin():
         ids = [person(session, f"reader{n}@example.org", State.ACTIVE, now) for n in range(2100)]
         assert set(welcome(session, ids)) == set(ids)
-        assert still_welcome(session, ids) == {}
+        assert unwelcome(session, ids) == {}
         assert list(session.execute(audience()).scalars()) == sorted(ids)
 
 

@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 from digest.database import writing
 from subscribers.address import Address, parse
 from subscribers.arrivals import add, add_all, ask, ask_all
-from subscribers.audience import ERASED, audience, still_welcome
+from subscribers.audience import ERASED, audience
 from subscribers.departures import bar
 from subscribers.evidence import Evidence, Newcomer, NotAllowed, Origin
 from subscribers.lifecycle import confirm, move, pause, unsubscribe
@@ -30,6 +30,7 @@ from tests.subscribers.people import (
     everything,
     lines,
     on_page,
+    unwelcome,
 )
 
 NEW = parse("New@example.org")
@@ -104,7 +105,7 @@ def test_of_who_is_erased_an_empty_row_and_a_line_without_words_are_left(engine:
         assert [word for word in words if word in str(left["subscriber"]).lower()] == []
         assert reasons(session) == [(KEY, Cause.ERASED, "")]
         assert (standing(session, one), list(roll(session))) == (None, [])
-        assert still_welcome(session, [one]) == {one: ERASED}
+        assert unwelcome(session, [one]) == {one: ERASED}
 
 
 def test_others_forget_every_address_the_person_ever_had_however_it_is_spelled(engine: Engine) -> None:
@@ -247,7 +248,7 @@ def test_two_are_erased_without_getting_in_each_others_way(engine: Engine) -> No
         people = [enrol(session, f"r{n}@example.org") for n in range(3)]
         for n in range(3):
             assert forgotten(session, parse(f"r{n}@example.org"))[0] is True
-        assert still_welcome(session, people) == dict.fromkeys(people, ERASED)
+        assert unwelcome(session, people) == dict.fromkeys(people, ERASED)
         assert [len(session.exec(select(table)).all()) for table in (Consent, Ticket)] == [0, 0]
 
 

@@ -17,7 +17,7 @@ from sqlmodel import Session, SQLModel, select
 from digest.database import open_engine, writing
 from subscribers.address import parse
 from subscribers.arrivals import add, add_all, ask
-from subscribers.audience import Recipient, audience, still_welcome, welcome
+from subscribers.audience import Recipient, audience, welcome
 from subscribers.departures import bar, bar_all, expire
 from subscribers.evidence import Evidence, Newcomer, NotAllowed
 from subscribers.lifecycle import confirm, move, pause, rejoin, resume, unsubscribe
@@ -25,7 +25,7 @@ from subscribers.models import Cause, State, Suppression
 from subscribers.rights import erase
 from subscribers.roll import Standing, find, standing
 from subscribers.suppression import put, suppression_key
-from tests.subscribers.people import NOW, SECRET, by_editor, on_page
+from tests.subscribers.people import NOW, SECRET, by_editor, on_page, unwelcome
 
 #: lives of thirty steps; of 10,000 examples they are the 100,000 steps of LC-3
 EXAMPLES = max(20, int(os.environ.get("PROVE_EXAMPLES", "0")) // 3 + 1)
@@ -415,9 +415,9 @@ class Walk(RuleBasedStateMachine):
     def no_letter_is_claimed_for_who_is_not_active_or_is_suppressed_or_erased(self) -> None:
         """LC-3: the courier asks this right before MAIL FROM of everybody an issue was ever frozen for."""
         with Session(self.engine) as session:
-            unwelcome = still_welcome(session, self.frozen)
-        assert unwelcome.keys() == self.frozen - self.world.receiving()
-        for one, reason in unwelcome.items():
+            left_out = unwelcome(session, self.frozen)
+        assert left_out.keys() == self.frozen - self.world.receiving()
+        for one, reason in left_out.items():
             life = self.world.lives.get(one)
             if life is None:
                 assert reason == "erased"
