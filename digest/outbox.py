@@ -1,27 +1,20 @@
-"""Mails that are no letters of an issue, durable: kept with what they tell of, tried until they are out.
+"""Notes to one person about their own subscription, durable: tried until they are out.
 
-A notice to the editors is written in the transaction of its event, so no crash can lose it; its event's
-name is unique, so a tick every five minutes tells it once. A note to one person about their own
-subscription is written in the transaction that answers their wish; its row is gone once the relay has it.
-A crash between the relay's answer and that can send either twice, which is the safer side.
+A note is written in the transaction that answers its person's wish; its row is gone once the relay has it.
+A crash between the relay's answer and that can send it twice, which is the safer side.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email import headerregistry
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime, make_msgid
 
-from sqlalchemy import Engine, delete, or_, update
+from sqlalchemy import Engine, delete, update
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
 from digest.letter.headers import wire_address
 from digest.letter.note import Stationery
-from digest.letter.page import Publication
-from digest.models import Notice, Outgoing
+from digest.models import Outgoing
 from digest.sending.parcel import Mail
 from digest.sending.replies import Verdict
 from digest.sending.smtp import Sent
@@ -30,56 +23,6 @@ from subscribers.models import Aim, Subscriber
 from subscribers.tickets import mint
 from subscribers.tokens import Keyring, Purpose
 from subscribers.wishes import Note, NoteKind
-
-#: hands one finished mail to the relay; raises what the wire raises
-Hand = Callable[[str, Sequence[str], bytes], None]
-
-
-def tell(session: Session, event: str, subject: str, body: str, now: datetime) -> bool:
-    """The editors will be told of *event*, once; False where they were told, or will be, already."""
-    if session.exec(select(Notice).where(col(Notice.event) == event)).first() is not None:
-        return False
-    session.add(Notice(event=event, subject=subject, body=body, created_at=now))
-    return True
-
-
-def was_told(session: Session, *events: str) -> bool:
-    """Whether the editors were told of one of *events*, or of one whose name goes on after a colon."""
-    names = [col(Notice.event) == one for one in events]
-    longer = [col(Notice.event).startswith(f"{one}:", autoescape=True) for one in events]
-    return session.exec(select(Notice.id).where(or_(*names, *longer)).limit(1)).first() is not None
-
-
-def send_notices(
-    engine: Engine, publication: Publication, editors: Sequence[str], hand: Hand, now: datetime
-) -> int:
-    """Every notice not sent yet is handed to the relay; how many. Without *editors* they wait."""
-    if not editors:
-        return 0
-    with reading(engine) as session:
-        waiting = list(
-            session.exec(select(Notice).where(col(Notice.sent_at).is_(None)).order_by(col(Notice.id)))
-        )
-    for notice in waiting:
-        hand(publication.sender_address, editors, _notice(notice, publication, editors, now))
-        with writing(engine) as session:
-            session.get_one(Notice, notice.id).sent_at = now
-    return len(waiting)
-
-
-def _notice(notice: Notice, publication: Publication, editors: Sequence[str], now: datetime) -> bytes:
-    """The notice as RFC 5322 bytes; its subject and body are ours, not a visitor's."""
-    message = EmailMessage(policy=SMTP.clone(max_line_length=76))
-    message["From"] = headerregistry.Address(publication.sender_name, addr_spec=publication.sender_address)
-    message["To"] = [headerregistry.Address(addr_spec=one) for one in editors]
-    message["Subject"] = notice.subject
-    message["Date"] = format_datetime(now)
-    message["Message-ID"] = make_msgid(f"notice-{notice.id}", publication.sender_address.rpartition("@")[2])
-    # RFC 3834, section 5: nobody's holiday reply should come back to us.
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(notice.body, cte="quoted-printable")
-    return message.as_bytes()
-
 
 #: whoever takes a note up has so long for it, before somebody else does
 HELD_FOR = timedelta(minutes=10)

@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from digest.database import reading, writing
-from digest.outbox import Postage, has_notes, keep, send_notes, tell
+from digest.notices import tell
+from digest.outbox import Postage, has_notes, keep, send_notes
 from subscribers.limits import Breach
 from subscribers.wishes import Granted, grant, is_waiting, tidy
 

@@ -22,7 +22,7 @@ from digest.issue.due import Schedule, Step, due_at, step
 from digest.issue.explain import incomplete
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.outbox import tell, was_told
+from digest.notices import tell, was_told
 from digest.press import Press, proposed
 
 #: an issue that may still go out

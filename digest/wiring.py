@@ -14,7 +14,8 @@ from digest.issue.due import Schedule
 from digest.letter.note import Stationery
 from digest.letter.theme import load_theme
 from digest.month import Month
-from digest.outbox import Postage, send_notices
+from digest.notices import send_notices
+from digest.outbox import Postage
 from digest.postroom import Postroom
 from digest.press import Press
 from digest.sending.relay import Relay, Security

@@ -65,7 +65,7 @@ digest.lint.check
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents
 
-digest.settings digest.trace digest.press digest.health
+digest.settings digest.trace digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.relaylog
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
@@ -255,6 +255,7 @@ SQL = {
     "digest.issue.contents",
     "digest.issue.approve",
     "digest.issue.history",
+    "digest.notices",
     "digest.outbox",
     "digest.forgetting",
     "digest.trace",

@@ -13,7 +13,7 @@ from sqlmodel import col, select, update
 from digest.database import open_engine, reading, writing
 from digest.forgetting import erase_person, erase_restored, list_of_erased, scrub
 from digest.models import Delivered, Delivery, Notice
-from digest.outbox import tell
+from digest.notices import tell
 from digest.sending.ledger import freeze
 from digest.sending.spool import append
 from subscribers.address import parse

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from digest.database import writing
 from digest.errors import DigestError
 from digest.letter.page import Publication
-from digest.outbox import send_notices, tell
+from digest.notices import send_notices, tell
 
 PUBLICATION = Publication(
     name="Slow Water",
