@@ -68,7 +68,7 @@ digest.issue.edit digest.issue.explain digest.issue.contents
 digest.settings digest.trace digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.relaylog
-digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
+digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting digest.metrics

@@ -27,7 +27,10 @@ from sqlmodel import Session
 
 from digest.database import writing
 from digest.errors import Stopped
+from digest.models import Issue
+from digest.notices import tell
 from digest.sending import ledger
+from digest.sending.breaker import Lying
 from digest.sending.ledger import Leased, Settlement
 from subscribers.audience import Recipient, welcome
 
@@ -110,6 +113,7 @@ class Committer:
         self._ready = threading.Condition()
         self._claims: list[_Claim] = []
         self._settlements: list[Settlement] = []
+        self._lying: list[Lying] = []
         self._closing = False
         #: set by whoever cannot wait for a failing store
         self.hurry = threading.Event()
@@ -142,6 +146,16 @@ class Committer:
             self._settlements.append(settled)
             self._ready.notify()
 
+    def take_back(self, lying: Lying) -> None:
+        """Its letters will be deferred, and the editors told: once for an issue and a domain.
+
+        They were settled before. Raises what stopped the writing before.
+        """
+        with self._ready:
+            self._refuse_if_over()
+            self._lying.append(lying)
+            self._ready.notify()
+
     def close(self) -> None:
         """All that was handed in is written, or `failure` says why it is not; the thread is gone."""
         with self._ready:
@@ -158,19 +172,22 @@ class Committer:
     def _work(self) -> None:
         while True:
             with self._ready:
-                self._ready.wait_for(lambda: self._claims or self._settlements or self._closing)
+                self._ready.wait_for(
+                    lambda: self._claims or self._settlements or self._lying or self._closing
+                )
                 claims, self._claims = self._claims, []
                 settlements, self._settlements = self._settlements, []
-            if not claims and not settlements:
+                lying, self._lying = self._lying, []
+            if not claims and not settlements and not lying:
                 return
-            self._commit(settlements, claims)
+            self._commit(settlements, lying, claims)
 
-    def _commit(self, settlements: list[Settlement], claims: list[_Claim]) -> None:
+    def _commit(self, settlements: list[Settlement], lying: list[Lying], claims: list[_Claim]) -> None:
         """Everything in one transaction; then whoever waits for a claim is told."""
         try:
             if self.failure is not None:
                 raise self.failure
-            answers = patiently(lambda: self._write(settlements, claims), self._patience, self.hurry)
+            answers = patiently(lambda: self._write(settlements, lying, claims), self._patience, self.hurry)
         except Exception as error:  # noqa: BLE001 - whoever waits must wake, and raise it
             self._fail(error)
             for claim in claims:
@@ -182,15 +199,31 @@ class Committer:
             else:
                 claim.done.set_result(answer)
 
-    def _write(self, settlements: list[Settlement], claims: list[_Claim]) -> list[Welcome | Stopped]:
+    def _write(
+        self, settlements: list[Settlement], lying: list[Lying], claims: list[_Claim]
+    ) -> list[Welcome | Stopped]:
         with writing(self._engine) as session:
             if not ledger.settle(session, self._run_id, settlements):
                 self._fail(_taken_over(self._run_id))
+            for one in lying:
+                self._take_back(session, one)
             if not claims:
                 return []
             if not ledger.is_sending(session, self._issue_id):
                 return [NotSending("the issue was paused or cancelled")] * len(claims)
             return self._claimed(session, claims)
+
+    def _take_back(self, session: Session, lying: Lying) -> None:
+        ledger.take_back(session, self._run_id, lying.deliveries, lying.until, lying.why)
+        month = session.get_one(Issue, self._issue_id).month
+        body = (
+            f"{lying.why}.\n"
+            f"The letters of {month} to it are tried again after {lying.until:%Y-%m-%d %H:%M} UTC; what it"
+            " refuses after three days is refused.\n"
+            "If that goes on, ask the provider; `digest trace ADDRESS` shows what it said.\n"
+        )
+        subject = f"{lying.domain} refuses nearly everybody"
+        tell(session, f"lying:{month}:{lying.domain}", subject, body, self._now())
 
     def _claimed(self, session: Session, claims: list[_Claim]) -> list[Welcome | Stopped]:
         letters = {one: date for claim in claims for one, date in claim.letters.items()}

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 
 from digest.errors import Stopped
 from digest.models import Delivered
+from digest.sending.breaker import Heard
 from digest.sending.ledger import DOUBT_REST, Leased, Settlement, retry_at
 from digest.sending.parcel import Parcel
 from digest.sending.relay import RelayRefused, RelayUnavailable
@@ -40,6 +41,8 @@ class _Letter:
     dated_at: datetime
     #: how many connections were lost with it, before its dot
     lost: int = 0
+    #: its recipient's, in lower case, as it was last made
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +206,16 @@ class Courier(threading.Thread):
                     self._unsent.append(letter)
                     continue
             self._settle(letter, sent)
-        self._heed([sent for _, sent in results])
+        self._heed(results)
 
     def _made(self, wire: Wire, letter: _Letter, recipient: Recipient | str) -> _Made | None:
         """The finished letter; None where there can be none, which is settled."""
         if isinstance(recipient, str):
             self._settle_unsent(letter, Delivered.SKIPPED, recipient)
+            return None
+        letter.domain = recipient.address.rpartition("@")[2].lower()
+        if until := self._round.rests_until(letter.domain):
+            self._settle_unsent(letter, Delivered.DEFERRED, f"{letter.domain} is left in peace", until)
             return None
         try:
             parcel = self._round.stencil.letter(recipient, letter.dated_at)
@@ -223,9 +230,18 @@ class Courier(threading.Thread):
             return None
         return _Made(letter, recipient, parcel)
 
-    def _settle_unsent(self, letter: _Letter, state: Delivered, reason: str) -> None:
+    def _settle_unsent(
+        self, letter: _Letter, state: Delivered, reason: str, due_at: datetime | None = None
+    ) -> None:
         self._round.settle(
-            Settlement(delivery_id=letter.leased.id, state=state, at=self._round.now(), reason=reason)
+            Settlement(
+                delivery_id=letter.leased.id,
+                state=state,
+                at=self._round.now(),
+                due_at=due_at,
+                reason=reason,
+                was_tried=False,
+            )
         )
 
     def _settle(self, letter: _Letter, sent: Sent) -> None:
@@ -236,20 +252,23 @@ class Courier(threading.Thread):
             now, jitter = self._round.now(), self._round.jitter()
             self._round.settle(settlement(letter.leased, letter.dated_at, sent, now, jitter))
 
-    def _heed(self, results: list[Sent]) -> None:
+    def _heed(self, results: list[tuple[_Letter, Sent]]) -> None:
         """The run hears how it went; raises `Stopped` where that ends it."""
-        for sent in results:
+        for _, sent in results:
             if sent.verdict is Verdict.REFUSED:
                 raise RelayRefused(f"the relay {self._round.relay} refuses us, not a recipient: {sent.why}")
+        for letter, sent in results:
+            if sent.reply is not None and not sent.was_let_go:
+                self._round.heed(Heard(letter.leased.id, letter.domain, sent.reply))
         troubles = [
             sent.why
-            for sent in results
+            for _, sent in results
             if sent.verdict is Verdict.IN_DOUBT or (sent.verdict is Verdict.UNSENT and not sent.was_let_go)
         ]
         if troubles:
             self._round.in_volleys = False
             self._round.setback(troubles[0])
-        elif any(sent.verdict is not Verdict.UNSENT for sent in results):
+        elif any(sent.verdict is not Verdict.UNSENT for _, sent in results):
             self._round.goes_well()
 
     def _give_back(self, letter: _Letter) -> None:

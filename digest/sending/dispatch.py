@@ -21,6 +21,7 @@ from digest.errors import DigestError, Stopped
 from digest.models import Delivered, Issue, Status
 from digest.sending import ledger
 from digest.sending.audit import Tally, finish, next_due_at, tally
+from digest.sending.breaker import Breaker
 from digest.sending.commits import Committer, at_once
 from digest.sending.courier import Courier
 from digest.sending.exclusive import exclusive
@@ -84,7 +85,7 @@ def dispatch(
         before = at_once(lambda: _standing(engine, issue_id))
         if not mine:
             return Outcome(tally=before, is_running_elsewhere=True)
-        run_id = at_once(lambda: _begin(engine, issue_id, manner, now()))
+        run_id, frozen_at = at_once(lambda: _begin(engine, issue_id, manner, now()))
         committer = Committer(engine, issue_id, run_id, now, manner.patience)
         shared = Round(
             engine=engine,
@@ -96,6 +97,7 @@ def dispatch(
             now=now,
             jitter=jitter,
             committer=committer,
+            breaker=Breaker(frozen_at),
             stop=stop,
             refresh=refresh,
         )
@@ -123,14 +125,14 @@ def _standing(engine: Engine, issue_id: int) -> Tally:
         return tally(session, issue_id)
 
 
-def _begin(engine: Engine, issue_id: int, manner: Manner, now: datetime) -> int:
-    """A new run, after what earlier ones left behind was taken over; returns its id."""
+def _begin(engine: Engine, issue_id: int, manner: Manner, now: datetime) -> tuple[int, datetime]:
+    """A new run, after what earlier ones left behind was taken over: its id; when the issue was frozen."""
     with writing(engine) as session:
         run_id = ledger.begin_run(session, issue_id, socket.gethostname(), os.getpid(), now)
         # We hold the store's only place as a dispatcher: every other run is gone.
         ledger.take_over(session, [run_id], now)
         ledger.reconsider(session, issue_id, manner.resend, now)
-        return run_id
+        return run_id, session.get_one(Issue, issue_id).frozen_at or now
 
 
 def _release(engine: Engine, run_id: int, now: datetime) -> None:

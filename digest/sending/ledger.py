@@ -6,6 +6,7 @@
     lease       queued and free -> queued, this run's        may be lost: it is simply free again
     mark        queued -> sending                            durable before the final dot goes out
     settle      sending -> accepted, rejected, …             what the relay answered
+    take_back   rejected -> deferred                         by a provider that is not believed
     take_over   sending of a run that is gone -> in doubt    the dot may have gone out, or not
     reconsider  in doubt -> queued once, 15 minutes later, else held for a person
 
@@ -299,6 +300,18 @@ def _standing(session: Session, run_id: int, ids: Collection[int]) -> dict[int, 
     """
     statement = select(_d.id, _d.state).where(_d.id.in_(ids), _d.run_id == run_id)
     return {row[0]: row[1] for row in session.connection().execute(statement)}
+
+
+def take_back(
+    session: Session, run_id: int, delivery_ids: Collection[int], due_at: datetime, reason: str
+) -> int:
+    """Those of the letters that this run settled as rejected are deferred until *due_at*; how many."""
+    result = session.connection().execute(
+        update(_delivery)
+        .where(_d.id.in_(delivery_ids), _d.run_id == run_id, _d.state == Delivered.REJECTED)
+        .values(state=Delivered.DEFERRED, due_at=due_at, reason=reason)
+    )
+    return result.rowcount
 
 
 def is_sending(session: Session, issue_id: int) -> bool:

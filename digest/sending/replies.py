@@ -17,8 +17,16 @@ KEPT = 500
 
 _LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
-#: the sender is wrong, or policy speaks: nothing a recipient could help
-_ABOUT_US = re.compile(r"5\.7\.\d+|5\.1\.[78]")
+#: security, policy and throttling; the sender's address is wrong (RFC 3463, sections 3.2 and 3.8)
+_POLICY = re.compile(r"[45]\.7\.\d+|[45]\.1\.[78]")
+#: a server that knows no enhanced codes says it in words
+_POLICY_WORDS = re.compile(
+    r"\b(?:spf|dkim|dmarc|rbl|dnsbl|spamhaus|black-?list\w*|block-?list\w*|spam\w*|reputation|policy"
+    r"|frequency limited|relay\w*(?: access)? (?:denied|not permitted))\b",
+    re.IGNORECASE,
+)
+#: a stranger is asked to come again, which is no reproach: 450 or 451 with 4.7.1, or in words
+_GREYLISTED = re.compile(r"gr[ea]y-?list", re.IGNORECASE)
 #: TLS or a password is asked for, or the password is wrong (RFC 4954, section 6)
 _WANTS_LOGIN = frozenset({530, 534, 535, 538})
 
@@ -113,7 +121,8 @@ def judge(reply: Reply) -> Verdict | None:
     """
     final = reply.phase is Phase.DOT
     if reply.code // 100 == 5:
-        return Verdict.REFUSED if _is_about_us(reply) else Verdict.REJECTED
+        is_ours = is_policy(reply) or reply.code in _WANTS_LOGIN
+        return Verdict.REFUSED if is_ours else Verdict.REJECTED
     if reply.code // 100 == 4:
         waits = not final and (reply.code == 421 or reply.phase in (Phase.MAIL, Phase.RSET))
         return Verdict.UNSENT if waits else Verdict.DEFERRED
@@ -123,13 +132,26 @@ def judge(reply: Reply) -> Verdict | None:
     return None if expected else Verdict.UNSENT
 
 
-def _is_about_us(reply: Reply) -> bool:
-    """Whether a 5xx speaks of the sender, the login or a policy rather than of the recipient."""
-    return (
-        reply.phase in (Phase.MAIL, Phase.RSET)
-        or reply.code in _WANTS_LOGIN
-        or _ABOUT_US.fullmatch(reply.enhanced) is not None
-    )
+def is_policy(reply: Reply) -> bool:
+    """Whether *reply* refuses the sender, by policy: nothing that a recipient could help."""
+    if reply.code // 100 not in (4, 5) or _is_greylisting(reply):
+        return False
+    if reply.code // 100 == 5 and reply.phase in (Phase.MAIL, Phase.RSET):
+        return True
+    if reply.enhanced:
+        return _POLICY.fullmatch(reply.enhanced) is not None
+    return _POLICY_WORDS.search(reply.text) is not None
+
+
+def _is_greylisting(reply: Reply) -> bool:
+    if reply.code not in (450, 451):
+        return False
+    return reply.enhanced == "4.7.1" or _GREYLISTED.search(reply.text) is not None
+
+
+def without_addresses(text: str) -> str:
+    """*text* with every address's local part left out."""
+    return re.sub(r"[^\s<>@:;,]+@", "…@", text)
 
 
 def _printable(text: bytes) -> str:

@@ -14,6 +14,7 @@ from digest.database import reading, writing
 from digest.errors import Stopped
 from digest.models import Delivered
 from digest.sending import ledger
+from digest.sending.breaker import Breaker, Heard
 from digest.sending.commits import Committer, patiently
 from digest.sending.ledger import Leased, Settlement
 from digest.sending.parcel import Parcel
@@ -70,6 +71,8 @@ class Round:
     now: Callable[[], datetime]
     jitter: Callable[[], float]
     committer: Committer
+    #: under the lock
+    breaker: Breaker
     #: set by whoever wants the run to end in order
     stop: threading.Event
     #: brings the store up to date before letters are leased: whoever left meanwhile has left
@@ -151,6 +154,24 @@ class Round:
             self.counts[settled.state] += 1
             if (settled.reply_code or 0) >= 400:
                 self.refusal = f"{settled.reply_code} {settled.reply_text}"
+
+    def heed(self, heard: Heard) -> None:
+        """What follows from an answer whose letter is settled; `Stopped` where policy speaks against us."""
+        with self._lock:
+            lying = self.breaker.lying(heard, self.now())
+            if lying is not None:
+                self.counts[Delivered.REJECTED] -= len(lying.deliveries)
+                self.counts[Delivered.DEFERRED] += len(lying.deliveries)
+            reproach = self.breaker.reproach(heard.reply)
+        if lying is not None:
+            self.committer.take_back(lying)
+        if reproach:
+            raise Stopped(f"{reproach}; the rest stays queued")
+
+    def rests_until(self, domain: str) -> datetime | None:
+        """Until when *domain* is left in peace; None: it may be tried."""
+        with self._lock:
+            return self.breaker.resting(domain, self.now())
 
     def connected(self, change: int) -> None:
         """One connection more, or one less."""
