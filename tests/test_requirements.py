@@ -7,11 +7,11 @@ from digest.lint.finding import POINTS
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "requirements.md").read_text(encoding="utf-8")
-ID = r"(?:H|W|U|T|S|R|B|D|A|P|I|LC|L)-\d{1,2}"
+ID = r"(?:F|H|W|U|T|S|R|B|D|A|P|I|LC|L)-\d{1,2}"
 
 
 def cited() -> dict[str, set[str]]:
-    """The requirements each test file names."""
+    """The requirements and the rows of the fault matrix each test file names."""
     found: dict[str, set[str]] = {}
     for path in TESTS.rglob("test_*.py"):
         if path != Path(__file__):

@@ -3,10 +3,11 @@
 import os
 import secrets
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 import typer
+from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError, InternalError, OperationalError
 
 from digest.cli import issues, people, posts, reconcile, rights, sending, store
@@ -16,7 +17,8 @@ from digest.demo import run_demo, serve_demo
 from digest.disk import mounts, require_local
 from digest.errors import DigestError
 from digest.initial import write_env
-from digest.migrating import upgrade
+from digest.migrating import newest, upgrade, version
+from digest.sending.exclusive import exclusive
 from digest.settings import load
 from digest.web.serving import listen
 from digest.web.serving import serve as serve_pages
@@ -42,7 +44,7 @@ app.command(name="reconcile")(reconcile.reconcile)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        say(f"digest {version('monthly-digest')}")
+        say(f"digest {metadata.version('monthly-digest')}")
         raise typer.Exit
 
 
@@ -72,9 +74,21 @@ def init(ctx: typer.Context) -> None:
     ctx.find_root().call_on_close(engine.dispose)
     if engine.dialect.name == "sqlite" and engine.url.database:
         require_local(Path(engine.url.database), mounts())
-    done = upgrade(engine)
+    done = _bring_up(engine)
     where = engine.url.render_as_string(hide_password=True)
     say(f"the store {where} is {'ready' if done else 'up to date already'}")
+
+
+def _bring_up(engine: Engine) -> bool:
+    """The store is of this program's version; whether anything had to be done."""
+    if version(engine) == newest():
+        return False
+    with exclusive(engine) as nobody_sends:
+        if not nobody_sends:
+            raise DigestError(
+                "letters are going out from this store: let the run end, or stop it, then `digest init` again"
+            )
+        return upgrade(engine)
 
 
 @app.command()

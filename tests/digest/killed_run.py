@@ -1,16 +1,21 @@
 """Dispatches in processes of their own, to be killed; forked, so that each is at work at once.
 
-For each line `DATABASE_URL ISSUE PORT SECONDS resend|hold` on standard input it forks a run and prints
-its process id, then how it ended (0: in order; 9: killed). SECONDS is how far the clock has gone on since
-the audience was frozen.
+For each line `DATABASE_URL ISSUE PORT SECONDS resend|hold WHEN` on standard input it forks a run and prints
+its process id, then how it ended (0: in order; -9: killed). SECONDS is how far the clock has gone on since
+the audience was frozen. WHEN is `before_commit:N` or `after_commit:N`, where the run kills itself, or `-`.
 """
 
+import itertools
 import os
 import random
+import signal
 import sys
 import threading
 import traceback
 from datetime import timedelta
+
+from sqlalchemy.event import listen
+from sqlmodel import Session
 
 from digest.database import open_engine
 from digest.sending.dispatch import dispatch
@@ -18,8 +23,22 @@ from digest.sending.round import Manner
 from tests.digest.sending import NOW, Plain, relay_at
 
 
-def run(url: str, issue_id: str, port: str, seconds: str, policy: str) -> None:
+def die(when: str) -> None:
+    """The process is killed before or after its Nth commit."""
+    event, _, number = when.partition(":")
+    commits = itertools.count(1)
+
+    def count(_session: Session) -> None:
+        if next(commits) == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    listen(Session, event, count)
+
+
+def run(url: str, issue_id: str, port: str, seconds: str, policy: str, when: str) -> None:
     """One dispatch, as the command line would do it."""
+    if when != "-":
+        die(when)
     dispatch(
         open_engine(url),
         int(issue_id),

@@ -47,7 +47,7 @@ def test_the_innermost_and_latest_mount_counts(path: str, kind: str) -> None:
 
 @pytest.mark.parametrize("folder", ["/srv/share", "/srv/with space", "/home/letters/far", "/host"])
 def test_a_store_on_a_network_file_system_is_refused_in_one_line(folder: str) -> None:
-    """R-5; fault matrix: two machines, SQLite on NFS."""
+    """R-5, F-26."""
     with pytest.raises(DigestError, match="network file system") as raised:
         require_local(Path(folder) / "digest.db", MOUNTS)
     assert "\n" not in str(raised.value)
@@ -78,7 +78,7 @@ def test_this_machine_tells_what_is_mounted() -> None:
 
 
 def test_a_disk_that_is_nearly_full_is_refused(small_disk: Path) -> None:
-    """Fault matrix: disk full."""
+    """F-9."""
     require_room(small_disk / "digest.db")
     (small_disk / "rest").write_bytes(b"x" * (16 * 1024 * 1024 - ROOM + 8192))
     with pytest.raises(DigestError, match="is full"):
@@ -88,7 +88,7 @@ def test_a_disk_that_is_nearly_full_is_refused(small_disk: Path) -> None:
 def test_a_disk_that_fills_in_the_middle_stops_the_run_and_costs_at_most_the_open_letters(
     small_disk: Path,
 ) -> None:
-    """Fault matrix: disk full: no further letter is begun; with room again the rest goes out."""
+    """F-9: no further letter is begun; with room again the rest goes out."""
     engine = open_engine(f"sqlite:///{small_disk}/digest.db")
     SQLModel.metadata.create_all(engine)
     issue_id = frozen(engine, 200)

@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from digest.database import reading
+from digest.database import reading, writing
 from digest.models import Delivered, Issue, Status
+from digest.sending.ledger import freeze
 from digest.sending.smtp import WINDOW
+from subscribers.audience import audience
 from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
-from tests.digest.sending import count_of, frozen, rows, tallied
+from tests.digest.sending import NOW, approved, count_of, frozen, people, rows, tallied
 
 KILLS = int(os.environ.get("PROVE_KILLS", "5"))
 SEED = int(os.environ.get("PROVE_SEED", str(random.randrange(10**6))))
@@ -43,11 +45,11 @@ class Runs:
     process: subprocess.Popen[str]
     clock: int = 0
 
-    def start(self, engine: Engine, issue_id: int, port: int, policy: str = "resend") -> int:
+    def start(self, engine: Engine, issue_id: int, port: int, policy: str = "resend", when: str = "-") -> int:
         """The process id of a new run."""
         url = engine.url.render_as_string(hide_password=False)
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{url} {issue_id} {port} {self.clock} {policy}\n")
+        self.process.stdin.write(f"{url} {issue_id} {port} {self.clock} {policy} {when}\n")
         self.process.stdin.flush()
         return self._number()
 
@@ -123,7 +125,7 @@ def wait_for_letters(kept: Path, count: int) -> None:
 def test_after_any_kill_the_ledger_knows_who_got_it(
     engine: Engine, sink: tuple[int, Path], runs: Runs, extensions: list[str], policy: str
 ) -> None:
-    """R-2, R-3, R-4 and the fault matrix: lost 0; in doubt at most what is on a connection at once."""
+    """R-2, R-3, R-4, F-3, F-4: lost 0; in doubt at most what is on a connection at once."""
     port, kept = sink
     at_once = CONNECTIONS * (WINDOW if extensions is CHUNKED else 1)
     chance = random.Random(SEED)
@@ -193,7 +195,7 @@ def at_the_end(
 def test_a_kill_while_the_dot_waits_for_its_answer_leaves_that_letter_in_doubt(
     engine: Engine, runs: Runs
 ) -> None:
-    """The one window there is, hit on purpose: the relay has the dot, kills the sender, keeps the letter."""
+    """F-4, hit on purpose: the relay has the dot, kills the sender, keeps the letter."""
     issue_id = frozen(engine, 10)
     victim: list[int] = []
 
@@ -224,9 +226,9 @@ def wait_until(known: list[int]) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("phase", ["greeting", "EHLO", "MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("phase", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "body"])
 def test_a_kill_before_the_dot_costs_nothing(engine: Engine, runs: Runs, phase: str) -> None:
-    """Fault matrix: leased, EHLO, MAIL, RCPT, DATA: simply sent by the next run, at once."""
+    """F-2: simply sent by the next run, at once."""
     issue_id = frozen(engine, 6)
     victim: list[int] = []
     killed: list[int] = []
@@ -237,7 +239,7 @@ def test_a_kill_before_the_dot_costs_nothing(engine: Engine, runs: Runs, phase: 
             os.kill(victim[0], signal.SIGKILL)
             killed.append(victim[0])
             return DROP
-        return GOOD[phase]
+        return GOOD.get(phase, b"")
 
     with EvilServer({phase: kill}) as server:
         victim.append(runs.start(engine, issue_id, server.port))
@@ -247,3 +249,39 @@ def test_a_kill_before_the_dot_costs_nothing(engine: Engine, runs: Runs, phase: 
         assert runs.end() == IN_ORDER
     assert count_of(engine, issue_id) == {"frozen": 6, "accepted": 6}
     assert sorted(Counter(caught.message_id for caught in server.letters).values()) == [1] * 6
+
+
+@pytest.mark.parametrize("offers", [PIPELINED, CHUNKED], ids=["pipelined", "chunked"])
+@pytest.mark.parametrize("when", ["before_commit", "after_commit"])
+def test_a_kill_at_any_commit_leaves_in_doubt_what_was_marked_and_nothing_else(
+    engine: Engine, runs: Runs, when: str, offers: list[str]
+) -> None:
+    """F-3, F-4, F-5: each commit of a run in turn, until one ends before it comes to be killed."""
+    with writing(engine) as session:
+        people(session, 3)
+    kills = 0
+    for number in range(1, 60):
+        with writing(engine) as session:
+            issue_id = approved(session, f"{2000 + number // 12}-{number % 12 + 1:02}")
+            freeze(session, issue_id, audience(), NOW)
+        with EvilServer(offers=offers) as server:
+            runs.start(engine, issue_id, server.port, when=f"{when}:{number}")
+            ended = runs.end()
+            found = tallied(engine, issue_id)
+            assert found.balanced
+            runs.clock += A_WHILE
+            runs.start(engine, issue_id, server.port)
+            assert runs.end() == IN_ORDER
+        assert count_of(engine, issue_id) == {"frozen": 3, "accepted": 3}
+        copies = Counter(one.message_id for one in server.letters)
+        assert len(copies) == 3
+        doubted = {name_of(row.subscriber_id) for row in rows(engine, issue_id) if row.doubts}
+        assert len(doubted) == found.sending
+        assert {name for name, count in copies.items() if count > 1} <= doubted
+        if ended == IN_ORDER:
+            assert (copies.total(), doubted) == (3, set())
+            break
+        kills += 1
+    assert ended == IN_ORDER
+    # Its beginning, the lease, a claim, the settlements, its end.
+    assert kills >= 5

@@ -77,7 +77,7 @@ def test_freezing_again_changes_nothing_whoever_came_in_between(engine: Engine) 
 
 
 def test_a_freeze_that_is_broken_off_never_happened(engine: Engine) -> None:
-    """Fault matrix: kill before the freeze commits."""
+    """F-1."""
     with writing(engine) as session:
         people(session, 3)
         issue_id = approved(session)

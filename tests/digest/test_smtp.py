@@ -121,7 +121,10 @@ FAULTS: list[tuple[str, Answer, Verdict, bool]] = [
 def test_whatever_the_server_does_the_fate_of_the_letter_is_known(
     phase: str, answer: Answer, verdict: Verdict, marked: bool, offers: Sequence[str]
 ) -> None:
-    """W-3, W-5, W-11 and the fault matrix; the letter is marked if and only if the dot may have gone."""
+    """W-3, W-5, W-11, F-13, F-14, F-15, F-16, F-18, F-19, F-20, F-21.
+
+    The letter is marked if and only if the dot may have gone.
+    """
     sent, server, marks = sent_over({phase: answer}, offers=offers)
     assert (sent.verdict, marks == ["marked"]) == (verdict, marked)
     assert bool(server.asked("dot")) == marked

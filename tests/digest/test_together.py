@@ -187,7 +187,7 @@ VOLLEYS: list[tuple[Script, list[Verdict]]] = [
 
 @pytest.mark.parametrize(("script", "verdicts"), VOLLEYS)
 def test_of_each_letter_it_is_known_what_became_of_it(script: Script, verdicts: list[Verdict]) -> None:
-    """W-5, W-10, W-11 and the fault matrix; RFC 3030."""
+    """W-5, W-10, W-11, F-13, F-14, F-15, F-18; RFC 3030."""
     with EvilServer(script, CHUNKED) as server:
         wire = connect(relay_at(server.port))
         assert wire.window == WINDOW == 4

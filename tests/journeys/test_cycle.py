@@ -186,7 +186,7 @@ def test_too_few_posts_are_a_skipped_month_that_is_told(
 def test_an_approved_issue_that_is_far_too_late_waits_for_a_person(
     start: Callable[..., Cycle], mailbox: Mailbox
 ) -> None:
-    """R-8: a server restored from a snapshot does not send last month's letter again."""
+    """R-8, F-27: a server restored from a snapshot does not send last month's letter again."""
     cycle = start()
     cycle(AFTER_MIDNIGHT)
     cycle.approve(AFTER_MIDNIGHT)

@@ -81,6 +81,7 @@ def test_a_month_in_six_commands(publication: Publication, mailbox: Mailbox, tmp
 def test_what_was_approved_is_what_arrives_whatever_changed_since(
     approved: Publication, mailbox: Mailbox
 ) -> None:
+    """F-29."""
     digest = approved
     changed = [(slug, title.upper(), date) for slug, title, date in SEPTEMBER]
     assert digest("posts", "import", digest.feed(*changed), "--json").json["changed"] == 5

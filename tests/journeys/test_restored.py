@@ -20,6 +20,7 @@ from digest import disk
 from digest.database import open_engine, reading, writing
 from digest.models import Delivered, Delivery, Issue, Run, Status, Store
 from digest.sending import lineage
+from digest.sending.exclusive import exclusive
 from digest.settings import load
 from tests.conftest import ROOT, postgres_database
 from tests.digest import backups
@@ -92,7 +93,7 @@ def counts(publication: Publication) -> dict[str, Any]:
 
 
 def test_a_backup_from_before_the_dispatch_sends_to_nobody(ready: Publication, mailbox: Mailbox) -> None:
-    """Fault matrix: restored backup; R-8."""
+    """F-11, R-8."""
     approve(ready)
     put_back = backup(ready)
     ready("dispatch", "2015-09")
@@ -275,7 +276,7 @@ def test_a_copy_of_the_file_on_another_machine_refuses_and_the_first_one_goes_on
 def test_a_store_on_a_network_file_system_is_neither_made_nor_sent_from(
     ready: Publication, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R-5; fault matrix: two machines, SQLite on NFS."""
+    """R-5, F-26."""
     approve(ready)
     mounted = ready.folder / "mountinfo"
     mounted.write_text(f"1 1 0:1 / {ready.folder.resolve()} rw - nfs4 files.example:/x rw\n")
@@ -303,7 +304,7 @@ def on_a_small_disk(publication: Publication, small_disk: Path) -> Publication:
 def test_a_full_disk_stops_before_any_letter(
     on_a_small_disk: Publication, small_disk: Path, mailbox: Mailbox, megabytes: int
 ) -> None:
-    """Fault matrix: disk full, or nearly; nothing is lost, and with room again everybody gets theirs."""
+    """F-9, full or nearly so: nothing is lost, and with room again everybody gets theirs."""
     rest = small_disk / "rest"
     with suppress(OSError), rest.open("wb", buffering=0) as file:
         while file.tell() < megabytes * 2**20 and file.write(b"x" * 4096):
@@ -321,7 +322,7 @@ def test_a_full_disk_stops_before_any_letter(
 def test_a_disk_that_cannot_be_written_to_stops_before_any_letter(
     on_a_small_disk: Publication, small_disk: Path, mailbox: Mailbox
 ) -> None:
-    """Fault matrix: read-only."""
+    """F-10: read-only."""
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for command in (["dispatch", "2015-09"], ["run"]):
         answer = on_a_small_disk(*command, expect=1)
@@ -336,7 +337,7 @@ def test_a_disk_that_cannot_be_written_to_stops_before_any_letter(
 def test_a_database_that_may_only_be_read_stops_before_any_letter(
     ready: Publication, mailbox: Mailbox
 ) -> None:
-    """Fault matrix: read-only; as a standby is, or a server whose disk is full by its own rules."""
+    """F-10: read-only, as a standby is, or a server whose disk is full by its own rules."""
     approve(ready)
     with store_of(ready) as engine:
         name = engine.url.database
@@ -381,8 +382,29 @@ def test_a_copy_of_the_database_refuses_and_the_first_one_goes_on(
     assert mailbox.recipients() == BOTH
 
 
+def test_a_store_is_not_brought_up_to_date_while_letters_go_out(ready: Publication, mailbox: Mailbox) -> None:
+    """F-31: and what was frozen under the older version is sent under the newer one."""
+    digest = ready
+    approve(digest)
+    engine = open_engine(load(digest.folder / ".env").database_url)
+    with engine.execution_options(writing=True).begin() as connection:
+        connection.execute(text("DROP TABLE tick"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    with exclusive(engine) as mine:
+        assert mine
+        refused = digest("init", expect=1).err
+    assert refused.count("\n") == 1
+    assert "letters are going out" in refused
+    assert "`digest init` brings it up to date" in digest("dispatch", "2015-09", expect=1).err
+    assert mailbox.recipients() == []
+    assert "ready" in digest("init").out
+    digest("dispatch", "2015-09")
+    assert mailbox.recipients() == BOTH
+    engine.dispose()
+
+
 def test_a_clock_that_is_behind_the_ledger_stops_everything(ready: Publication, mailbox: Mailbox) -> None:
-    """Fault matrix: clock back; more than an hour behind the last event."""
+    """F-23: more than an hour behind the last event."""
     approve(ready)
     mailbox.answers["b@example.org"] = POLICY
     ready("dispatch", "2015-09", expect=3)
