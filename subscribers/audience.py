@@ -46,7 +46,7 @@ def welcome(session: Session, ids: Iterable[int]) -> dict[int, Recipient | str]:
     found: dict[int, Recipient | str] = {}
     for some in in_parts(ids):
         found.update((one, ERASED) for one in some)
-        for row in session.execute(_WELCOME, {"ids": some}):
+        for row in session.connection().execute(_WELCOME, {"ids": some}):
             found[row[0]] = Recipient(*row[:4]) if row[4] == State.ACTIVE else row[4]
     return found
 

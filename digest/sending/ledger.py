@@ -314,11 +314,13 @@ def take_back(
     return result.rowcount
 
 
+# FOR SHARE on PostgreSQL; on SQLite a transaction that writes is alone anyway.
+_status = select(_issue.c.status).where(_issue.c.id == bindparam("which")).with_for_update(read=True)
+
+
 def is_sending(session: Session, issue_id: int) -> bool:
     """Whether the issue is sending; until the transaction ends nobody can pause or cancel it."""
-    # FOR SHARE on PostgreSQL; on SQLite a transaction that writes is alone anyway.
-    statement = select(_issue.c.status).where(_issue.c.id == issue_id).with_for_update(read=True)
-    status: Status = session.connection().execute(statement).scalar_one()
+    status: Status = session.connection().execute(_status, {"which": issue_id}).scalar_one()
     return status is Status.SENDING
 
 
