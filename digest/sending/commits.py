@@ -4,7 +4,7 @@ A commit with synchronous=FULL waits for the disk, so a thousand a second is all
 comes in while one is under way goes into the next one together. The rules it keeps:
 
 - `claim` asks, in the transaction of the marks itself, whether each reader is still welcome;
-- it returns when the marks are durable, and only then may those letters' final dots go;
+- its result is there when the marks are durable, and only then may those letters' final dots go;
 - a settlement is in the same transaction as its connection's next claim, or in an earlier one;
 - what another run has taken over is refused (`TakenOver`), what a person has paused waits (`NotSending`);
 - a store that is locked or away is tried again for a while, with the replies kept here; at most one
@@ -122,19 +122,19 @@ class Committer:
         self._thread = threading.Thread(target=self._work, name="committer")
         self._thread.start()
 
-    def claim(self, letters: Mapping[Leased, datetime], ahead: Collection[int] = ()) -> Welcome:
+    def claim(self, letters: Mapping[Leased, datetime], ahead: Collection[int] = ()) -> "Future[Welcome]":
         """Those of *letters*, by their Dates, whose readers are welcome are marked as sending, durably.
 
-        So is all that was settled before. Returns who is welcome, of the letters' readers and of those
-        *ahead*, who are only asked about. Raises `TakenOver`, `NotSending` or `StoreFailed` where a letter
-        is not marked for any other reason; then no dot must go.
+        So is all that was settled before. The result says who is welcome, of the letters' readers and of
+        those *ahead*, who are only asked about; it is `TakenOver`, `NotSending` or `StoreFailed` where a
+        letter is not marked for any other reason. Until it is there, no dot must go.
         """
         claim = _Claim(letters, ahead)
         with self._ready:
             self._refuse_if_over()
             self._claims.append(claim)
             self._ready.notify()
-        return claim.done.result()
+        return claim.done
 
     def settle(self, settled: Settlement) -> None:
         """It will be written down soon, and before the caller's next claim returns.

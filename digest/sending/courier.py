@@ -8,17 +8,22 @@ and where the relay takes letters in chunks (see `smtp`), for some letters toget
 
     still welcome? mark, durably -> build -> MAIL, RCPT, BDAT with the letter -> settle
 
-so that whatever ends the process leaves at most one letter per connection, or those few, in doubt.
+Where an envelope travels with the dot of the letter before, its letter is marked while that dot's answer
+is on its way. So whatever ends the process leaves in doubt at most one letter per connection; or two, or
+those few.
 """
 
 import threading
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from time import monotonic
 
 from digest.errors import Stopped
 from digest.models import Delivered
 from digest.sending.breaker import Heard
+from digest.sending.commits import Welcome
 from digest.sending.ledger import DOUBT_REST, Leased, Settlement, retry_at
 from digest.sending.parcel import Parcel
 from digest.sending.relay import RelayRefused, RelayUnavailable
@@ -29,6 +34,8 @@ from subscribers.audience import Recipient
 
 #: on how many connections one letter may be lost before its dot, until it waits for a later run
 TRIES = 3
+#: seconds after which a reader is asked for again, where the answer to the dot before took so long
+FRESH = 1.0
 #: how often a letter may be refused for what is our fault until a person must look at it
 REFUSALS = 3
 
@@ -54,6 +61,16 @@ class _Made:
     parcel: Parcel
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A letter's mark, asked for, and with it whether the reader of the following one is welcome."""
+
+    welcome: Future[Welcome]
+    following: Leased | None
+    #: on the monotonic clock
+    asked_at: float
+
+
 class _Changed(Exception):
     """Its recipient has changed, or left, since the letter was made."""
 
@@ -74,6 +91,10 @@ class Courier(threading.Thread):
         self._wire: Wire | None = None
         #: whose MAIL, RCPT and DATA went ahead with the last dot
         self._ahead: _Made | None = None
+        #: that letter's, asked for when it went ahead
+        self._claim: _Claim | None = None
+        #: the one whose dot has not gone
+        self._current: _Letter | None = None
         #: to be sent on this connection, perhaps marked already, and surely not sent yet
         self._unsent: list[_Letter] = []
         #: what it died of; None: it ended in order
@@ -110,10 +131,8 @@ class Courier(threading.Thread):
             if wire is None or self._round.is_ending:
                 return
             if wire.window and self._round.in_volleys:
-                if self._ahead is not None:
-                    # The connection it had begun on is gone, and this one takes letters together.
-                    self._unsent.append(self._ahead.letter)
-                    self._ahead = None
+                # The connection it had begun on is gone, and this one takes letters together.
+                self._call_back()
                 self._deliver_together(wire)
             elif letter := self._next():
                 self._deliver(wire, letter)
@@ -134,7 +153,12 @@ class Courier(threading.Thread):
 
     def _deliver(self, wire: Wire, letter: _Letter) -> None:
         """The letter comes to its outcome, or is tried again."""
+        self._current = letter
         sent = self._send(wire, letter)
+        self._current = None
+        if self._ahead is None:
+            # It never came to its dot.
+            self._forget_claim()
         if sent is not None:
             self._take([(letter, sent)])
 
@@ -142,6 +166,7 @@ class Courier(threading.Thread):
         """What came of one try; None where there was none to make, which is settled."""
         made, self._ahead = self._ahead, None
         if made is None or not wire.has_opened(made.parcel):
+            self._forget_claim()
             made = self._made(wire, letter, self._round.recipient(letter.leased.subscriber_id))
         if made is None:
             return None
@@ -155,20 +180,42 @@ class Courier(threading.Thread):
 
     def _before_dot(self, wire: Wire, made: _Made) -> Parcel | None:
         """The letter is marked, durably; the one whose envelope travels with its dot."""
-        leased = made.letter.leased
-        following = self._round.next_at_once() if wire.takes_ahead else None
-        ahead = [following.subscriber_id] if following else []
-        try:
-            found = self._round.committer.claim({leased: made.letter.dated_at}, ahead)
-            if found[leased.subscriber_id] != made.recipient:
-                raise _Changed(found[leased.subscriber_id])
-        except BaseException:
-            if following:
-                self._round.give_back(following)
-            raise
-        if following:
+        if self._claim is not None and monotonic() - self._claim.asked_at > FRESH:
+            self._forget_claim()
+        self._claim = claim = self._claim or self._claimed(wire, made.letter)
+        found = claim.welcome.result()
+        if found[made.recipient.subscriber_id] != made.recipient:
+            raise _Changed(found[made.recipient.subscriber_id])
+        self._claim = None
+        following = claim.following
+        if following and wire.takes_ahead:
             self._ahead = self._made(wire, self._begun(following), found[following.subscriber_id])
+        elif following:
+            self._round.give_back(following)
+        if self._ahead:
+            self._claim = self._claimed(wire, self._ahead.letter)
+        self._current = None
         return self._ahead.parcel if self._ahead else None
+
+    def _claimed(self, wire: Wire, letter: _Letter) -> _Claim:
+        """The letter's claim, on its way."""
+        following = self._round.next_at_once() if wire.takes_ahead else None
+        asked = [following.subscriber_id] if following else []
+        found = self._round.committer.claim({letter.leased: letter.dated_at}, asked)
+        return _Claim(found, following, monotonic())
+
+    def _call_back(self) -> None:
+        """The letter that went ahead is to be sent as any other."""
+        self._forget_claim()
+        if self._ahead is not None:
+            self._unsent.append(self._ahead.letter)
+            self._ahead = None
+
+    def _forget_claim(self) -> None:
+        """A claim asked for is not waited for; what it marked is marked."""
+        if self._claim is not None and self._claim.following is not None:
+            self._round.give_back(self._claim.following)
+        self._claim = None
 
     # As many as travel together.
 
@@ -177,7 +224,7 @@ class Courier(threading.Thread):
         letters = self._volley(wire.window)
         if not letters:
             return
-        found = self._round.committer.claim({one.leased: one.dated_at for one in letters})
+        found = self._round.committer.claim({one.leased: one.dated_at for one in letters}).result()
         made = [
             one for letter in letters if (one := self._made(wire, letter, found[letter.leased.subscriber_id]))
         ]
@@ -277,6 +324,9 @@ class Courier(threading.Thread):
 
     def _free(self) -> None:
         """Letters that were marked, and surely not sent, are as if they had never been marked."""
+        self._call_back()
+        if self._current is not None:
+            self._unsent.append(self._current)
         now = self._round.now()
         for letter in self._unsent:
             free = Settlement(delivery_id=letter.leased.id, state=Delivered.QUEUED, at=now, was_tried=False)
@@ -299,11 +349,10 @@ class Courier(threading.Thread):
 
     def _give_up(self) -> None:
         """What this connection still had is the others'."""
+        self._call_back()
         for letter in self._unsent:
             self._give_back(letter)
-        if self._ahead is not None:
-            self._give_back(self._ahead.letter)
-        self._unsent, self._ahead = [], None
+        self._unsent = []
 
     def _connected(self) -> Wire:
         """The connection as it is, or a new one; raises what `connect` raises."""

@@ -12,8 +12,8 @@
 
 `mark` and `settle` carry the run's id as a fencing number and say whether they took effect: what a run
 that was taken over still wants to write changes nothing. A row says "sending" before anything final is
-on the wire and until its answer is written down, so a crash leaves at most one letter per connection in
-doubt, and loses none. Counting and what a person decides is in `audit`.
+on the wire and until its answer is written down, so a crash leaves in doubt at most what one connection
+has at once (see `courier`), and loses none. Counting and what a person decides is in `audit`.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -872,7 +872,7 @@ def test_marks_that_wait_together_are_committed_together(engine: Engine) -> None
         def go(mine: list[Leased]) -> None:
             barrier.wait()
             for one in mine:
-                committer.claim({one: NOW})
+                committer.claim({one: NOW}).result()
                 with reading(engine) as session:
                     states.append(session.get_one(Delivery, one.id).state)
                 committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
@@ -891,9 +891,9 @@ def test_a_settlement_is_durable_before_the_next_mark_of_its_connection(engine: 
     issue_id = frozen(engine, 30)
     with committing(engine, issue_id) as (committer, leased):
         for one, following in zip(leased[::2], leased[1::2], strict=True):
-            committer.claim({one: NOW})
+            committer.claim({one: NOW}).result()
             committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
-            committer.claim({following: NOW})
+            committer.claim({following: NOW}).result()
             with reading(engine) as session:
                 assert session.get_one(Delivery, one.id).state is Delivered.ACCEPTED
             committer.settle(Settlement(delivery_id=following.id, state=Delivered.ACCEPTED, at=NOW))
@@ -903,11 +903,11 @@ def test_a_run_that_was_taken_over_marks_nothing_more(engine: Engine) -> None:
     """R-7."""
     issue_id = frozen(engine, 3)
     with committing(engine, issue_id) as (committer, leased):
-        committer.claim({leased[0]: NOW})
+        committer.claim({leased[0]: NOW}).result()
         with writing(engine) as session:
             ledger.take_over(session, [], NOW)
         with pytest.raises(TakenOver):
-            committer.claim({leased[1]: NOW})
+            committer.claim({leased[1]: NOW}).result()
         committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.ACCEPTED, at=NOW))
     assert isinstance(committer.failure, TakenOver)
     assert count_of(engine, issue_id) == {"frozen": 3, "queued": 2, "in_doubt": 1}
@@ -918,7 +918,7 @@ def test_a_paused_issue_marks_nothing_more(engine: Engine) -> None:
     with committing(engine, issue_id) as (committer, leased):
         set_status(engine, issue_id, Status.PAUSED)
         with pytest.raises(NotSending):
-            committer.claim({leased[0]: NOW})
+            committer.claim({leased[0]: NOW}).result()
 
 
 def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
@@ -926,7 +926,7 @@ def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
     with committing(sqlite_engine, issue_id) as (committer, leased):
         pass
     with pytest.raises(TakenOver):
-        committer.claim({leased[0]: NOW})
+        committer.claim({leased[0]: NOW}).result()
     with pytest.raises(TakenOver):
         committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.SKIPPED, at=NOW, reason="x"))
 
@@ -945,7 +945,7 @@ def test_every_commit_of_a_mark_reaches_the_disk(sqlite_engine: Engine, tmp_path
         "from digest.database import open_engine\n"
         "with committing(open_engine(sys.argv[1]), int(sys.argv[2])) as (committer, leased):\n"
         "    for one in leased:\n"
-        "        committer.claim({one: NOW})\n"
+        "        committer.claim({one: NOW}).result()\n"
     )
     log = tmp_path / "strace.log"
     url = sqlite_engine.url.render_as_string(hide_password=False)
