@@ -14,8 +14,9 @@ from sqlmodel import SQLModel
 
 from digest.database import open_engine, reading
 from digest.errors import DigestError, UsageError
-from digest.migrating import config, newest, require_current, upgrade, version
+from digest.migrating import config, upgrade
 from digest.models import Store
+from digest.vintage import newest, require_current, version
 from tests.conftest import postgres_database
 
 
