@@ -87,7 +87,9 @@ class Publication:
             "SMTP_SECURITY": "none",
             "SMTP_CONNECTIONS": str(CONNECTIONS),
         }
-        return {f"DIGEST_{name}": value for name, value in values.items()}
+        settings = {f"DIGEST_{name}": value for name, value in values.items()}
+        # Where a host remembers what went out: every PostgreSQL here has the same name as the one before.
+        return settings | {"HOME": str(self._env.parent)}
 
 
 def is_whole(tally: Mapping[str, Any], people: int) -> bool:
