@@ -1,17 +1,20 @@
-"""Writes docs/performance.md: what was measured, against whom, in one run on one machine.
+"""Writes docs/performance.md and docs/sizing.md: what was measured, against whom, in one run on one machine.
 
-python -m benchmarks            everything, some minutes
-python -m benchmarks --quick    a look at whether it runs: small counts, nothing is written
+python -m benchmarks                   everything, an hour or two: millions of letters are sent
+python -m benchmarks --quick           a look at whether it runs: small counts, nothing is written
+python -m benchmarks --only sending    one part of it; nothing is written
 """
 
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from benchmarks import dispatching, freezing, personalising, rendering
+from benchmarks import freezing, growing, personalising, rendering, sending, sizing
 from benchmarks.machine import machine
-from benchmarks.tables import DOCS, Table, markdown, write_page
+from benchmarks.tables import DOCS, Table, write_page
 
 PERSONALISING_SECONDS = 20.0
 READING = (
@@ -19,43 +22,76 @@ READING = (
     " count. Ratios carry over to other machines; the absolute figures are this one's, and the load says"
     " how busy others kept it. `make bench` writes this page anew."
 )
+REPEATING = """## How to repeat it
+
+`make bench` measures everything and writes this page and [sizing](sizing.md); `python -m benchmarks --only
+sending` prints one part: `rendering`, `personalising`, `freezing`, `sending`, `distance` or `memory`. It
+wants a C compiler, for the sink is compiled on the spot, Postfix for its smtp-source and smtp-sink (Debian:
+`gcc libc6-dev postfix`), and node with npm for nodemailer; what is missing is left out and named. Nothing but
+npm's installation leaves the machine. The bars are held by `make prove`."""
 NOT_MEASURED = """## What was not measured
 
-- A real relay. What limits sending in practice is how many letters a second the relay takes, how far away
-  it is, and `DIGEST_SMTP_RATE`. The sink here answers at once and stands on the same machine.
+- A relay that thinks. What limits sending in practice is how many letters a second the relay takes and
+  `DIGEST_SMTP_RATE`; the sink takes everything at once. A real Postfix is in [proofs](proofs.md).
 - TLS, which every relay asks for that is not on this machine.
+- Several machines on one list: one process at a time sends for a store.
+- Bandwidth, loss and slow start: the distance is a delay.
 - Other newsletter programs as a whole. The peers are libraries, and the way one would write it first:
   only those can be given the same letters in the same run.
 - Power cuts. What kills of the process leave behind is in [proofs](proofs.md)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the run: what is measured, and what is said of it."""
+
+    measure: Callable[[], Any]
+    tables: Callable[[Any], list[Table]]
+
+
 def main() -> int:
-    """The page is written; what is measured at the moment is said on standard error."""
-    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="small counts; writes nothing")
-    quick = arguments.parse_args().quick
+    """The pages are written; what is measured at the moment is said on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small counts; writes nothing")
+    parser.add_argument("--only", choices=parts(quick=True), help="this part; writes nothing")
+    arguments = parser.parse_args()
     where = machine()
-    parts: list[Table] = []
-    for name, measured in sections(quick).items():
-        print(f"{name} …", file=sys.stderr, flush=True)
-        parts += measured()
-    for part in parts:
-        print(markdown(part.headings, part.rows))
-    if not quick:
-        today = datetime.now(UTC).date()
-        write_page(DOCS / "performance.md", "Performance", today, where, [READING, *parts, NOT_MEASURED])
+    found: dict[str, Any] = {}
+    tables: list[Table] = []
+    for name, part in parts(arguments.quick).items():
+        if arguments.only in (None, name):
+            print(f"{name} …", file=sys.stderr, flush=True)
+            found[name] = part.measure()
+            tables += part.tables(found[name])
+    if arguments.only:
+        print(where, *tables, sep="\n\n")
+        return 0
+    far, _void = found["distance"]
+    sizes = sizing.parts(found["sending"], far, found["memory"])
+    if arguments.quick:
+        print(where, *tables, *sizes, sep="\n\n")
+        return 0
+    today = datetime.now(UTC).date()
+    write_page(
+        DOCS / "performance.md", "Performance", today, where, [READING, *tables, REPEATING, NOT_MEASURED]
+    )
+    write_page(DOCS / "sizing.md", "Sizing", today, where, sizes)
     return 0
 
 
-def sections(quick: bool) -> dict[str, Callable[[], list[Table]]]:
+def parts(quick: bool) -> dict[str, Part]:
     """What is measured, in order, each by its name."""
+    share, rounds = (0.005, 1) if quick else (1, sending.ROUNDS)
     return {
-        "rendering": lambda: of_rendering(quick),
-        "personalising": lambda: of_personalising(0.5 if quick else PERSONALISING_SECONDS),
-        "freezing": lambda: of_freezing(1_000 if quick else freezing.PEOPLE, 1 if quick else freezing.ROUNDS),
-        "dispatching": lambda: of_dispatching(
-            40 if quick else dispatching.LETTERS, 1 if quick else dispatching.ROUNDS
+        "rendering": Part(lambda: of_rendering(quick), list),
+        "personalising": Part(lambda: of_personalising(0.5 if quick else PERSONALISING_SECONDS), list),
+        "freezing": Part(lambda: of_freezing(quick), list),
+        "sending": Part(lambda: sending.measure(0, share, rounds), lambda near: [sending.near_table(near)]),
+        "distance": Part(
+            lambda: (sending.measure(sending.DELAY, share, rounds), sending.validity(share, rounds).void),
+            lambda found: [sending.far_table(*found)],
         ),
+        "memory": Part(lambda: growing.measure((50, 100) if quick else growing.PEOPLE), growing.tables),
     }
 
 
@@ -84,14 +120,11 @@ def of_personalising(seconds: float) -> list[Table]:
     ]
 
 
-def of_freezing(people: int, rounds: int) -> list[Table]:
+def of_freezing(quick: bool) -> list[Table]:
     """How fast an audience is frozen."""
-    return freezing.tables(freezing.measure(people, rounds), people)
-
-
-def of_dispatching(letters: int, rounds: int) -> list[Table]:
-    """How fast letters go out."""
-    return dispatching.tables(dispatching.measure(letters, rounds), letters)
+    if quick:
+        return freezing.tables(freezing.measure(1_000, 1), freezing.whole(2_000), 1_000, 2_000)
+    return freezing.tables(freezing.measure(), freezing.whole())
 
 
 if __name__ == "__main__":

@@ -27,10 +27,11 @@ from playwright.sync_api import Browser, sync_playwright
 from benchmarks.tables import DOCS
 from digest.database import open_engine
 from digest.demo import run_demo
+from digest.outfit import clock
 from digest.samples_site import ROOT, add_samples
 from digest.settings import load
 from digest.web.serving import server
-from digest.wiring import clock, pages_of
+from digest.wiring import pages_of
 
 HOST = "127.0.0.1"
 STARTING = 10  # seconds the pages may take to answer

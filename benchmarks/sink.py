@@ -1,74 +1,90 @@
-"""A mail server that takes everything at once and keeps nothing: `python -m benchmarks.sink`.
+"""The sink letters are measured against: sink.c, compiled on the spot, in a process of its own."""
 
-It runs in a process of its own, so that it does not share the interpreter with whoever is measured,
-and names its port on standard output. One thread a connection; it is Python and has a limit of its own.
-"""
-
-import socket
+import json
+import shutil
 import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 HOST = "127.0.0.1"
-END = b"\r\n.\r\n"
-ANSWERS = {
-    b"EHLO": b"250-sink\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n",
-    b"DATA": b"354 go on\r\n",
-    b"QUIT": b"221 bye\r\n",
-}
-_READ = 1024 * 1024  # bytes
+SOURCE = Path(__file__).with_name("sink.c")
+#: what Postfix, Exim and the large providers offer, as far as it matters to a letter
+PLAIN = ("SIZE", "8BITMIME", "DSN")
+PIPELINING = (*PLAIN, "PIPELINING")
+CHUNKING = (*PIPELINING, "CHUNKING")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one sink took, from its start to its end."""
+
+    letters: int
+    octets: int
+    connections: int
+
+
+class Sink:
+    """A sink at work."""
+
+    def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
+        """*process* listens on *port*."""
+        self.port = port
+        self._process = process
+
+    @cached_property
+    def taken(self) -> Taken:
+        """What it took; it has ended then."""
+        told, _ = self._process.communicate()
+        return Taken(**json.loads(told))
+
+
+def compiler() -> str | None:
+    """The path of a C compiler; None where the machine has none."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 @contextmanager
-def sink() -> Iterator[int]:
-    """The port of a sink in a process of its own, until the end."""
-    command = [sys.executable, "-m", "benchmarks.sink"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def compiled() -> Iterator[Path]:
+    """The sink's program; gone at the end. FileNotFoundError where there is no C compiler."""
+    found = compiler()
+    if found is None:
+        raise FileNotFoundError("there is no C compiler here: install gcc and libc6-dev")
+    with tempfile.TemporaryDirectory(prefix="digest-sink-") as folder:
+        program = Path(folder) / "sink"
+        subprocess.run([found, "-O3", "-Wall", "-Wextra", "-o", str(program), str(SOURCE)], check=True)
+        yield program
+
+
+@contextmanager
+def running(
+    program: Path,
+    offers: Sequence[str] = PLAIN,
+    delay: int = 0,
+    journal: Path | None = None,
+    does_sync: bool = False,
+) -> Iterator[Sink]:
+    """A sink that answers after *delay* milliseconds, until the end.
+
+    The Message-ID of each letter stands in *journal* before it is answered, with *does_sync* on the disk.
+    """
+    command = [str(program), "-o", ",".join(offers), "-d", str(delay)]
+    if journal is not None:
+        command += ["-j", str(journal), *(["-f"] if does_sync else [])]
+    # It ends with its standard input, and so with this process, however that ends.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield int(process.stdout.readline())
+            yield Sink(process, int(process.stdout.readline()))
         finally:
-            process.terminate()
+            process.kill()
 
 
-def main() -> None:
-    """Serves until it is ended."""
-    with socket.create_server((HOST, 0), backlog=128) as server:
-        print(server.getsockname()[1], flush=True)
-        while True:
-            connection, _ = server.accept()
-            threading.Thread(target=_serve, args=(connection,), daemon=True).start()
-
-
-def _serve(connection: socket.socket) -> None:
-    with connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(b"220 ready\r\n")
-        waiting = b""
-        while octets := connection.recv(_READ):
-            waiting += octets
-            while (found := waiting.find(b"\r\n")) >= 0:
-                verb, waiting = waiting[:4].upper(), waiting[found + 2 :]
-                connection.sendall(ANSWERS.get(verb, b"250 ok\r\n"))
-                if verb == b"QUIT":
-                    return
-                if verb == b"DATA":
-                    waiting = _taken(connection, waiting)
-                    connection.sendall(b"250 2.0.0 taken\r\n")
-
-
-def _taken(connection: socket.socket, begun: bytes) -> bytes:
-    """What stands behind the letter that begins with *begun*."""
-    while (found := begun.find(END)) < 0:
-        octets = connection.recv(_READ)
-        if not octets:
-            raise ConnectionResetError("closed inside a letter")
-        # Of what was read only the end can still belong to the dot.
-        begun = begun[-len(END) :] + octets
-    return begun[found + len(END) :]
-
-
-if __name__ == "__main__":
-    main()
+def doubles(journal: Path) -> int:
+    """How many letters in *journal* had been there before."""
+    counted = Counter(journal.read_text(encoding="ascii", errors="replace").splitlines())
+    return sum(count - 1 for count in counted.values())

@@ -27,6 +27,7 @@ from digest.letter.preview import write_preview
 from digest.lint.finding import Severity
 from digest.migrating import upgrade
 from digest.month import Month
+from digest.outfit import clock, manner_of, relay_of, stencil_of, suppression_secret_of
 from digest.samples_site import PICTURES, ROOT, SAMPLES, add_samples
 from digest.sending.dispatch import Outcome
 from digest.sending.send import send
@@ -34,7 +35,7 @@ from digest.sending.spool import spool_of
 from digest.settings import Settings, load
 from digest.sources.reading import read_file
 from digest.web.serving import listen, serve
-from digest.wiring import answering, clock, manner_of, pages_of, press_of, relay_of, suppression_secret_of
+from digest.wiring import answering, pages_of, press_of
 from subscribers.exchange import apply, dry_run
 from subscribers.report import Terms
 
@@ -171,7 +172,7 @@ def _dispatch(engine: Engine, settings: Settings) -> Outcome:
     return send(
         engine,
         Month.parse(MONTH, settings.zone),
-        press=press_of(settings),
+        stencil=stencil_of(settings),
         relay=relay_of(settings),
         manner=manner_of(settings),
         spool=spool_of(engine),

@@ -175,7 +175,8 @@ def _deliveries(session: Session, subscriber: Subscriber) -> list[tuple[Delivery
     statement = (
         select(Delivery, Issue)
         .join(Issue, col(Issue.id) == col(Delivery.issue_id))
-        .where(col(Delivery.subscriber_id) == subscriber.id)
+        # The ledger's indexes begin with the issue.
+        .where(col(Delivery.issue_id).in_(select(Issue.id)), col(Delivery.subscriber_id) == subscriber.id)
         .order_by(col(Delivery.id))
     )
     return [(delivery, issue) for delivery, issue in session.exec(statement)]

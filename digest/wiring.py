@@ -2,12 +2,11 @@
 
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from digest.errors import UsageError
 from digest.fetching import fetch_sources
 from digest.forgetting import erase_restored, scrub
 from digest.issue.due import Schedule
@@ -16,10 +15,9 @@ from digest.letter.theme import load_theme
 from digest.month import Month
 from digest.notices import send_notices
 from digest.outbox import Postage
+from digest.outfit import clock, relay_of, suppression_secret_of
 from digest.postroom import Postroom
 from digest.press import Press
-from digest.sending.relay import Relay, Security
-from digest.sending.round import Manner
 from digest.sending.send import require_public
 from digest.sending.smtp import deliver, hand_over
 from digest.sending.spool import spool_of
@@ -30,11 +28,6 @@ from digest.trace import Story
 from digest.web.app import create_app
 from digest.web.pages import Pages
 from subscribers.tokens import Keyring
-
-
-def clock() -> datetime:
-    """The instant it is: the only clock; everything below is told the time."""
-    return datetime.now(UTC)
 
 
 def press_of(settings: Settings) -> Press:
@@ -57,29 +50,6 @@ def fetcher_of(settings: Settings) -> Fetcher:
     return Fetcher(allow=settings.fetch_allow, contact=settings.publication_url)
 
 
-def relay_of(settings: Settings) -> Relay:
-    """Where its letters are handed over."""
-    password = settings.smtp_password
-    return Relay(
-        host=settings.smtp_host,
-        port=settings.smtp_port,
-        security=Security(settings.smtp_security),
-        insecure=settings.smtp_insecure,
-        username=settings.smtp_username,
-        password=password.get_secret_value() if password else None,
-        letters_per_connection=settings.smtp_letters_per_connection,
-    )
-
-
-def manner_of(settings: Settings) -> Manner:
-    """How its runs go about it."""
-    return Manner(
-        connections=settings.smtp_connections,
-        rate=settings.smtp_rate,
-        resend=settings.in_doubt == "resend",
-    )
-
-
 def schedule_of(settings: Settings) -> Schedule:
     """When its issues fall due."""
     return Schedule(
@@ -90,17 +60,6 @@ def schedule_of(settings: Settings) -> Schedule:
         automatic=settings.approval == "automatic",
         max_lateness=timedelta(hours=settings.max_lateness_hours),
     )
-
-
-def suppression_secret_of(settings: Settings) -> bytes:
-    """The key of "never again"; UsageError where it is not set."""
-    key = settings.suppression_key
-    if key is None:
-        raise UsageError(
-            "DIGEST_SUPPRESSION_KEY: is missing, and without it nobody can be kept off the list for good:"
-            " `openssl rand -hex 32` makes one; keep it for ever"
-        )
-    return key.get_secret_value().encode()
 
 
 def postroom_of(settings: Settings, engine: Engine) -> Postroom:

@@ -1,9 +1,7 @@
 """What measures and proves: that its pages say what was found, and that its programs end. No speeds."""
 
-import smtplib
 import socket
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -11,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import dispatching, freezing, personalising, pictures, rendering, testing
+from benchmarks import freezing, personalising, pictures, rendering, testing
 from benchmarks.claims import CLAIMS, ByTests, Claim, Outcome, Result, judged, large_export, worst
 from benchmarks.importing import Imported
 from benchmarks.machine import Machine, machine
 from benchmarks.prove import Proof, exit_code, line, proven, write
 from benchmarks.samples import page
-from benchmarks.sink import HOST, sink
 from benchmarks.tables import Table, cell, markdown, write_page
 from benchmarks.testing import Ran
 from benchmarks.turns import Contender, milliseconds, rates
@@ -239,23 +236,6 @@ def test_proofs_are_a_page_and_an_exit_code(tmp_path: Path) -> None:
 # --- measurements, small ----------------------------------------------------------------------------
 
 
-def test_the_sink_takes_a_letter_however_its_end_is_cut() -> None:
-    with sink() as port, socket.create_connection((HOST, port), timeout=10) as client:
-        replies = client.makefile("rb")
-        client.sendall(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n")
-        assert [replies.readline()[:3] for _ in range(7)][-1] == b"354"
-        client.sendall(b"a\r\n..\r\n")
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for octets in (b"\r", b"\n.", b"\r", b"\nQUIT\r\n"):
-            client.sendall(octets)
-            time.sleep(0.05)  # so that each is read by itself
-        assert [replies.readline()[:3] for _ in range(2)] == [b"250", b"221"]
-        with smtplib.SMTP(HOST, port, local_hostname="localhost") as server:
-            assert (
-                server.sendmail("a@b.example", ["c@d.example"], b"Subject: x\r\n\r\n" + b"y" * 70_000) == {}
-            )
-
-
 def test_rendering_is_measured_on_the_page_before_inlining() -> None:
     source = rendering.source_of(page(3))
     assert 'class="title ink">' in source
@@ -270,15 +250,18 @@ def test_rendering_is_measured_on_the_page_before_inlining() -> None:
 
 
 @pytest.mark.slow
-def test_personalising_freezing_and_dispatching_are_measured_on_little() -> None:
+def test_personalising_and_freezing_are_measured_on_little() -> None:
     letters = personalising.measure(0.2)
     rows = freezing.measure(20, 1)
-    sent = dispatching.measure(8, 1)
+    seconds = freezing.whole(20)
 
     assert min(row.letter for row in letters) >= personalising.LETTER
-    assert [len(table.rows) for table in freezing.tables(rows, 20)] == [2]
-    assert [len(table.rows) for table in dispatching.tables(sent, 8)] == [len(sent)]
-    assert all(row.per_second > 0 for some in (letters, rows, sent) for row in some)
+    (table,) = freezing.tables(rows, seconds, 20, 20)
+    assert len(table.rows) == 2
+    assert "Bar: under 15 s on both, met" in table.remark
+    (slow,) = freezing.tables(rows, {**seconds, "PostgreSQL": 15.0}, 20, 20)
+    assert "missed" in slow.remark
+    assert all(row.per_second > 0 for some in (letters, rows) for row in some)
 
 
 @pytest.mark.browser

@@ -28,8 +28,9 @@ digest digest.prose digest.sources digest.letter digest.lint digest.issue digest
 digest.web digest.cli digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
-digest.models digest.database digest.migrating
-digest.month digest.migrations.new
+digest.models digest.database digest.vintage
+digest.month digest.migrating
+digest.migrations.new
 
 digest.sources.found
 digest.prose.markup digest.prose.sentences
@@ -71,9 +72,11 @@ digest.sending.relaylog
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
-digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting digest.metrics
-digest.sending.dispatch digest.postroom
-digest.sending.send
+digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
+digest.sending.courier digest.postroom
+digest.sending.dispatch
+digest.sending.send digest.sending.trial
+digest.outfit
 
 digest.tick
 digest.web.pages digest.web.serving digest.web.forms
@@ -83,7 +86,8 @@ digest.wiring
 digest.demo digest.cli.opened
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
-digest.cli.issues digest.cli.people digest.cli.reconcile
+digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
+digest.cli.starting digest.cli.serving digest.cli.ending
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -215,7 +219,7 @@ def test_only_the_command_line_prints() -> None:
 
 
 #: the composition roots
-ROOTS = {"digest.wiring", "digest.demo", "digest.cli.opened", "digest.cli.app"}
+ROOTS = {"digest.outfit", "digest.wiring", "digest.demo", "digest.cli.opened", "digest.cli.starting"}
 
 
 def test_only_the_roots_read_the_settings() -> None:

@@ -22,7 +22,10 @@ from digest.letter.preview import write_preview
 from digest.lint.finding import Finding, Severity
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.wiring import clock
+from digest.outfit import clock, relay_of
+from digest.sending.trial import send_trial
+from digest.wiring import press_of
+from subscribers.address import parse
 from subscribers.audience import audience_size
 
 app = typer.Typer(no_args_is_help=True, help="A month's issue: build, look, change, approve.")
@@ -58,7 +61,7 @@ def show(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     with reading(house.engine) as session:
         issue = issue_of(session, which)
         shown = _shown(session, issue, which, house)
-        drifted = house.press.drift(session, issue) if issue.status is Status.APPROVED else []
+        drifted = press_of(house.settings).drift(session, issue) if issue.status is Status.APPROVED else []
     if as_json:
         say_json(shown | {"drift": drifted})
         return
@@ -188,8 +191,8 @@ def preview(
     """Write message.html, message.txt, message.eml and index.html, both parts side by side."""
     house = opened(ctx)
     with reading(house.engine) as session:
-        rendered, _page = house.press.render(session, issue_of(session, house.month(month)))
-    index = write_preview(house.press.sample(rendered, clock()), out)
+        rendered, _page = press_of(house.settings).render(session, issue_of(session, house.month(month)))
+    index = write_preview(press_of(house.settings).sample(rendered, clock()), out)
     say(f"open {index}")
 
 
@@ -198,7 +201,7 @@ def check(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     """Look for what would hurt in an inbox; exit 4 on errors."""
     house = opened(ctx)
     with reading(house.engine) as session:
-        findings = house.press.findings(session, issue_of(session, house.month(month)), clock())
+        findings = press_of(house.settings).findings(session, issue_of(session, house.month(month)), clock())
     errors = [one for one in findings if one.severity is Severity.ERROR]
     warnings = [one for one in findings if one.severity is Severity.WARNING]
     if as_json:
@@ -230,7 +233,7 @@ def approve(
     house = opened(ctx)
     with writing(house.engine) as session:
         issue = issue_of(session, house.month(month))
-        fingerprint = house.press.approve(session, issue, by or editor(), clock())
+        fingerprint = press_of(house.settings).approve(session, issue, by or editor(), clock())
         would = audience_size(session)
     say(f"{month} is approved: {fingerprint}")
     say(f"{would} would get it now; `digest dispatch {month}` sends it at once")
@@ -280,3 +283,23 @@ def cancel_(
     if not yes:
         typer.confirm(f"{month} will never go to whoever has not got it. Cancel it?", abort=True)
     _change(ctx, month, lambda session, issue, _now: cancel(session, issue, reason))
+
+
+@app.command()
+def test(
+    ctx: typer.Context,
+    month: str = MONTH,
+    to: list[str] = typer.Option(help="Who gets the copy; may be given more than once.", metavar="ADDRESS"),
+) -> None:
+    """Send one marked copy, whose links unsubscribe nobody."""
+    house = opened(ctx)
+    with reading(house.engine) as session:
+        send_trial(
+            session,
+            house.month(month),
+            [parse(one).address for one in to],
+            press=press_of(house.settings),
+            relay=relay_of(house.settings),
+            now=clock(),
+        )
+    say(f"a test copy of {month} is on its way to {', '.join(to)}")

@@ -15,12 +15,10 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from digest.database import open_engine
-from digest.migrating import require_current
 from digest.month import Month
-from digest.press import Press
+from digest.outfit import suppression_secret_of
 from digest.settings import Settings, load
-from digest.sources.fetch import Fetcher
-from digest.wiring import fetcher_of, press_of, suppression_secret_of
+from digest.vintage import require_current
 
 JSON = typer.Option(False, "--json", help="One JSON document on standard output and nothing else.")
 
@@ -31,16 +29,6 @@ class Opened:
 
     settings: Settings
     engine: Engine
-
-    @property
-    def press(self) -> Press:
-        """Its press."""
-        return press_of(self.settings)
-
-    @property
-    def fetcher(self) -> Fetcher:
-        """Its way to the web."""
-        return fetcher_of(self.settings)
 
     @property
     def suppression_secret(self) -> bytes:

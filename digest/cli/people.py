@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from digest.cli import rights
 from digest.cli.opened import JSON, env_file, opened, say, say_json, say_table
 from digest.database import reading, writing
 from digest.errors import DigestError, UsageError
 from digest.outbox import keep_asked
-from digest.wiring import clock
+from digest.outfit import clock
 from subscribers.address import Address, BadAddress, parse
 from subscribers.arrivals import add
 from subscribers.departures import bar
@@ -31,6 +32,8 @@ from subscribers.roll import find, roll
 app = typer.Typer(
     no_args_is_help=True, help="Who receives: add, list, import, export, unsubscribe, suppress."
 )
+app.command(name="show")(rights.show)
+app.command(name="erase")(rights.erase)
 
 ADDRESS = typer.Argument(help="The address.", metavar="ADDRESS")
 GROUND = "asked for it; the editor vouches"

@@ -12,9 +12,10 @@ from digest.database import reading, writing
 from digest.errors import DigestError, UsageError
 from digest.fetching import add_source, fetch_sources, remove_source, sources_of
 from digest.models import Dated, Post
+from digest.outfit import clock
 from digest.sources.dates import read_editors_date
 from digest.sources.reading import read_bytes, read_file
-from digest.wiring import clock
+from digest.wiring import fetcher_of
 
 app = typer.Typer(no_args_is_help=True, help="Posts in: import, fetch, list, date.")
 sources_app = typer.Typer(no_args_is_help=True, help="Where posts are fetched from.")
@@ -34,7 +35,7 @@ def import_(
     house = opened(ctx)
     with writing(house.engine) as session:
         if urlsplit(what).scheme in ("http", "https"):
-            fetched = house.fetcher.get(what)
+            fetched = fetcher_of(house.settings).get(what)
             place, base = fetched.url, url or fetched.url
             document = read_bytes(
                 fetched.body,
@@ -85,7 +86,7 @@ def fetch(ctx: typer.Context) -> None:
     """Fetch every source."""
     house = opened(ctx)
     outcomes = fetch_sources(
-        house.engine, house.fetcher, house.settings.sources, house.settings.zone, clock()
+        house.engine, fetcher_of(house.settings), house.settings.sources, house.settings.zone, clock()
     )
     if not outcomes:
         raise DigestError("there is no source yet: `digest sources add https://…`")
@@ -163,7 +164,7 @@ def add(ctx: typer.Context, url: str = typer.Argument(help="A feed, or a site: i
         raise UsageError(
             f"{url!r} is not a web address: write https://…, or import a file with `posts import`"
         )
-    added = add_source(house.engine, house.fetcher, url, house.settings.zone, clock())
+    added = add_source(house.engine, fetcher_of(house.settings), url, house.settings.zone, clock())
     say(f"{added.place} is a source: {added.title or added.format}")
     say("next: digest posts fetch")
 

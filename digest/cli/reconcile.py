@@ -14,15 +14,19 @@ from digest.database import reading
 from digest.errors import DigestError
 from digest.issue.approve import frozen_of
 from digest.issue.compose import issue_of
+from digest.outfit import clock, stencil_of
 from digest.sending.reconcile import Reconciled, by_list, by_log, settle, summed
 from digest.sending.relaylog import lines_of
 from digest.sending.send import take_stock
-from digest.wiring import clock
 
 #: what stands for standard input
 STDIN = "-"
 
 
+app = typer.Typer()
+
+
+@app.command()
 def reconcile(
     ctx: typer.Context,
     month: str = MONTH,
@@ -55,7 +59,7 @@ def reconcile(
     take_stock(house.engine, clock())
     with reading(house.engine) as session:
         issue = issue_of(session, house.month(month))
-        name_of = house.press.stencil(frozen_of(session, issue)).message_id
+        name_of = stencil_of(house.settings)(frozen_of(session, issue)).message_id
         assert issue.id is not None
         issue_id = issue.id
     if csv:

@@ -11,8 +11,9 @@ from digest.errors import DigestError
 from digest.forgetting import erase_person, scrub
 from digest.initial import add_key
 from digest.issue.history import being_sent
+from digest.outfit import clock
 from digest.trace import trace
-from digest.wiring import clock, told_page
+from digest.wiring import told_page
 from subscribers.address import parse
 
 keys_app = typer.Typer(no_args_is_help=True, help="The keys that sign the links in letters.")
@@ -52,6 +53,7 @@ def erase(
         )
 
 
+@keys_app.command()
 def rotate(ctx: typer.Context) -> None:
     """Sign with a fresh key from now on; the old ones verify for ever, so every old link keeps working."""
     house = opened(ctx)
@@ -65,10 +67,3 @@ def rotate(ctx: typer.Context) -> None:
     count = add_key(path, secrets.token_hex(32), current)
     say(f"{path}: a fresh key signs from now on, {count - 1} older ones verify; keep a copy of the file")
     warn("restart `digest serve` so that it signs with the new key, too")
-
-
-def register(people: typer.Typer) -> None:
-    """The commands stand in their trees."""
-    people.command(name="show")(show)
-    people.command(name="erase")(erase)
-    keys_app.command(name="rotate")(rotate)

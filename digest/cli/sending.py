@@ -1,4 +1,4 @@
-"""Sending and what it left behind: dispatch, run, audit, resolve, trace, and the test copy."""
+"""Sending and what it left behind: dispatch, audit, resolve, trace."""
 
 import os
 import random
@@ -6,81 +6,59 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from contextlib import contextmanager
 
 import typer
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from digest.cli.opened import JSON, Opened, opened, say, say_json, warn
 from digest.cli.progress import shown
 from digest.database import reading, writing
 from digest.errors import DigestError, FaultFound, Stopped
-from digest.health import beat
 from digest.issue.compose import issue_of
 from digest.month import Month
+from digest.outfit import clock, manner_of, relay_of, stencil_of, suppression_secret_of
 from digest.sending.audit import Decision, Tally, resolve, tally
 from digest.sending.dispatch import Outcome
 from digest.sending.dispatch import Progress as Sent
-from digest.sending.send import send, send_trial, take_stock
+from digest.sending.send import send, take_stock
 from digest.sending.spool import spool_of
-from digest.tick import tick
 from digest.trace import trace
-from digest.wiring import clock, fetcher_of, house_of, manner_of, relay_of, suppression_secret_of
 from subscribers.address import parse
 from subscribers.roll import find
 
+app = typer.Typer()
+
 MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
-#: while `digest run` sends, it says that it is at work
-ALIVE_EVERY = timedelta(minutes=1)
 
 
-def test(
-    ctx: typer.Context,
-    month: str = MONTH,
-    to: list[str] = typer.Option(help="Who gets the copy; may be given more than once.", metavar="ADDRESS"),
-) -> None:
-    """Send one marked copy, whose links unsubscribe nobody."""
-    house = opened(ctx)
-    with reading(house.engine) as session:
-        send_trial(
-            session,
-            house.month(month),
-            [parse(one).address for one in to],
-            press=house.press,
-            relay=relay_of(house.settings),
-            now=clock(),
-        )
-    say(f"a test copy of {month} is on its way to {', '.join(to)}")
-
-
+@app.command()
 def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     """Send what is approved and not yet accepted; safe to run twice, at once, after a crash."""
     house = opened(ctx)
     goes_on = f"`digest dispatch {month}` goes on"
-    with _interruptible(goes_on) as stop, shown(quiet=as_json) as report:
-        outcome = _send(house, house.month(month), report, stop)
+    with interruptible(goes_on) as stop, shown(quiet=as_json) as report:
+        outcome = send_(house, house.month(month), report, stop)
     if as_json:
         say_json(outcome.tally.as_json())
     else:
-        say(_line(month, outcome))
+        say(summary(month, outcome))
     if as_json and outcome.is_running_elsewhere:
-        warn(_line(month, outcome))
+        warn(summary(month, outcome))
     if outcome.stopped:
         raise Stopped(f"{month} stopped: {outcome.stopped}; {goes_on}")
     if stop.is_set() and not outcome.is_finished:
         warn(f"{month} was interrupted, and nothing is lost: {goes_on}")
     if outcome.tally.held:
-        raise DigestError(_waiting(month, outcome.tally.held))
+        raise DigestError(waiting(month, outcome.tally.held))
 
 
-def _send(house: Opened, month: Month, report: Callable[[Sent], None], stop: threading.Event) -> Outcome:
+def send_(house: Opened, month: Month, report: Callable[[Sent], None], stop: threading.Event) -> Outcome:
+    """What is approved for *month* is sent, as the settings have it."""
     suppression_secret_of(house.settings)  # nobody is written to who could not say "never again"
     return send(
         house.engine,
         month,
-        press=house.press,
+        stencil=stencil_of(house.settings),
         relay=relay_of(house.settings),
         manner=manner_of(house.settings),
         spool=spool_of(house.engine),
@@ -91,7 +69,8 @@ def _send(house: Opened, month: Month, report: Callable[[Sent], None], stop: thr
     )
 
 
-def _line(month: str, outcome: Outcome) -> str:
+def summary(month: str, outcome: Outcome) -> str:
+    """What a run left behind, in a line."""
     if outcome.is_running_elsewhere:
         return f"{month} is being sent by another run: nothing to do here"
     told = [f"{month}: {_counts(outcome.tally)}"]
@@ -102,7 +81,8 @@ def _line(month: str, outcome: Outcome) -> str:
     return "; ".join(told)
 
 
-def _waiting(month: str, held: int) -> str:
+def waiting(month: str, held: int) -> str:
+    """That *held* letters wait for a person, and what to type."""
     return (
         f"letters of {month} that wait for you: {held}; `digest trace ADDRESS` says why,"
         f" `digest resolve {month} --resend` or `--accepted` decides"
@@ -124,7 +104,7 @@ def _counts(counted: Tally) -> str:
 
 
 @contextmanager
-def _interruptible(goes_on: str) -> Iterator[threading.Event]:
+def interruptible(goes_on: str) -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM end the run in order: what is on the wire is finished.
 
     A second Ctrl-C ends it at once. Nothing is lost by that either: letters whose answer was not written
@@ -163,48 +143,7 @@ def _end_at_once(goes_on: str) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def run(ctx: typer.Context) -> None:
-    """Do what is due: fetch, build, tell the editors, send, try again. For cron, every five minutes."""
-    house = opened(ctx)
-
-    def send_month(month: Month) -> str:
-        with _interruptible("the next run goes on") as stop:
-            outcome = _send(house, month, alive(house.engine), stop)
-        if outcome.stopped:
-            raise Stopped(outcome.stopped)
-        if outcome.tally.held and outcome.is_finished:
-            raise DigestError(_waiting(str(month), outcome.tally.held))
-        return _line(str(month), outcome) if outcome.is_finished else ""
-
-    ticked = tick(house_of(house.settings, house.engine, send_month), clock())
-    beat(house.engine, clock(), good=ticked.is_good)
-    if sys.stdout.isatty():
-        for line in ticked.done or ["nothing is due"]:
-            say(line)
-    if house.settings.heartbeat_url and ticked.is_good:
-        problem = fetcher_of(house.settings).ping(house.settings.heartbeat_url)
-        if problem:
-            warn(f"the heartbeat was not heard: {problem}")
-    for error in ticked.wrong:
-        warn(str(error))
-    if ticked.wrong:
-        raise typer.Exit(max(error.exit_code for error in ticked.wrong))
-
-
-def alive(engine: Engine) -> Callable[[Sent], None]:
-    """What writes down now and then that `digest run` is at work: a month may take hours to send."""
-    last = [clock()]
-
-    def tell(_sent: Sent) -> None:
-        if clock() - last[0] >= ALIVE_EVERY:
-            last[0] = clock()
-            # A store that does not answer is the run's to deal with.
-            with suppress(SQLAlchemyError):
-                beat(engine, last[0])
-
-    return tell
-
-
+@app.command()
 def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     """Say of every letter of the month where it stands; exit 4 if it does not add up."""
     house = opened(ctx)
@@ -224,6 +163,7 @@ def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
         raise FaultFound(f"{month} does not add up: keep the store as it is and look at its deliveries")
 
 
+@app.command("resolve")
 def resolve_(
     ctx: typer.Context,
     month: str = MONTH,
@@ -255,6 +195,7 @@ def resolve_(
     )
 
 
+@app.command("trace")
 def trace_(
     ctx: typer.Context,
     address: str = typer.Argument(help="Whom to look for.", metavar="ADDRESS"),
@@ -269,13 +210,3 @@ def trace_(
         return
     for line in story.lines():
         say(line)
-
-
-def register(app: typer.Typer, issue_app: typer.Typer) -> None:
-    """The commands stand in their trees."""
-    issue_app.command(name="test")(test)
-    app.command(name="dispatch")(dispatch)
-    app.command(name="run")(run)
-    app.command(name="audit")(audit)
-    app.command(name="resolve")(resolve_)
-    app.command(name="trace")(trace_)

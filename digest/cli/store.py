@@ -4,9 +4,9 @@ import typer
 
 from digest.cli.opened import opened, say, warn
 from digest.errors import DigestError
+from digest.outfit import clock
 from digest.sending.accepting import accept_clock, accept_restored, has_file, move_here
 from digest.sending.lineage import file_of
-from digest.wiring import clock
 
 app = typer.Typer(no_args_is_help=True, help="After a restore, a move or a clone: let the store send again.")
 

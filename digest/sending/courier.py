@@ -24,7 +24,8 @@ from digest.errors import Stopped
 from digest.models import Delivered
 from digest.sending.breaker import Heard
 from digest.sending.commits import Welcome
-from digest.sending.ledger import DOUBT_REST, Leased, Settlement, retry_at
+from digest.sending.ledger import Leased, Settlement
+from digest.sending.outcome import settlement
 from digest.sending.parcel import Parcel
 from digest.sending.relay import RelayRefused, RelayUnavailable
 from digest.sending.replies import Verdict
@@ -36,8 +37,6 @@ from subscribers.audience import Recipient
 TRIES = 3
 #: seconds after which a reader is asked for again, where the answer to the dot before took so long
 FRESH = 1.0
-#: how often a letter may be refused for what is our fault until a person must look at it
-REFUSALS = 3
 
 
 @dataclass(slots=True)
@@ -368,38 +367,3 @@ class Courier(threading.Thread):
             self._wire.quit()
             self._wire = None
             self._round.connected(-1)
-
-
-def settlement(leased: Leased, dated_at: datetime, sent: Sent, now: datetime, jitter: float) -> Settlement:
-    """What the ledger is to say of a letter the wire was tried for; pure."""
-    attempts = leased.attempts + 1
-    state, due_at, reason = _OUTCOMES[sent.verdict], None, "" if sent.reply else sent.why
-    if state is Delivered.DEFERRED:
-        due_at = retry_at(attempts, dated_at, now, jitter)
-        if due_at is None:
-            state, reason = Delivered.HELD, f"deferred for days, {attempts} times; the last time: {sent.why}"
-    elif state is Delivered.IN_DOUBT:
-        due_at = now + DOUBT_REST
-    elif state is Delivered.QUEUED and attempts >= REFUSALS:
-        state, reason = Delivered.HELD, f"refused by the relay {attempts} times; the last time: {sent.why}"
-    return Settlement(
-        delivery_id=leased.id,
-        state=state,
-        at=now,
-        dated_at=dated_at,
-        due_at=due_at,
-        reply_code=sent.reply.code if sent.reply else None,
-        reply_text=sent.reply.text if sent.reply else "",
-        reason=reason,
-    )
-
-
-_OUTCOMES = {
-    Verdict.ACCEPTED: Delivered.ACCEPTED,
-    Verdict.REJECTED: Delivered.REJECTED,
-    Verdict.DEFERRED: Delivered.DEFERRED,
-    Verdict.UNSENT: Delivered.DEFERRED,
-    Verdict.IN_DOUBT: Delivered.IN_DOUBT,
-    # Not the letter's fault, and not the recipient's: it is free for the next run.
-    Verdict.REFUSED: Delivered.QUEUED,
-}

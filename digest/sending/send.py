@@ -1,14 +1,12 @@
 """An approved month goes out: the last refusals, the audience frozen, the run."""
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
-from sqlmodel import Session
 
 from digest.database import reading, writing
 from digest.errors import DigestError
@@ -17,28 +15,23 @@ from digest.issue.compose import issue_of
 from digest.letter.rendered import Rendered
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.press import Press
 from digest.sending import lineage
 from digest.sending.commits import at_once
 from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
 from digest.sending.ledger import freeze, take_over
 from digest.sending.relay import Relay
-from digest.sending.round import Manner
-from digest.sending.smtp import deliver
+from digest.sending.round import Manner, Stencil
 from digest.sending.spool import apply_spool
 from digest.settings import is_loopback
 from subscribers.audience import audience
-
-#: what stands before the subject of a letter that is only a trial
-TRIAL = "[Test] "
 
 
 def send(
     engine: Engine,
     month: Month,
     *,
-    press: Press,
+    stencil: Callable[[Rendered], Stencil],
     relay: Relay,
     manner: Manner,
     spool: Path,
@@ -73,7 +66,7 @@ def send(
             engine,
             number,
             relay=relay,
-            stencil=press.stencil(rendered),
+            stencil=stencil(rendered),
             manner=manner,
             now=now,
             jitter=jitter,
@@ -121,20 +114,3 @@ def require_public(base_url: str, relay: Relay) -> None:
             f"DIGEST_BASE_URL={base_url} is not https, and {relay.host} sends to the world:"
             " the links in the letters would not work"
         )
-
-
-def send_trial(
-    session: Session, month: Month, to: Sequence[str], *, press: Press, relay: Relay, now: datetime
-) -> None:
-    """One copy of the issue as it is now, marked as a test, reaches each of *to*.
-
-    Its links are genuine and unsubscribe nobody (H-7).
-    """
-    rendered, _page = press.render(session, issue_of(session, month))
-    letter = press.sample(trial(rendered), now)
-    deliver(relay, letter.mail_from, to, letter.content)
-
-
-def trial(rendered: Rendered) -> Rendered:
-    """*rendered* with a subject that says it is only a trial."""
-    return replace(rendered, subject=TRIAL + rendered.subject)

@@ -28,10 +28,10 @@ from digest.models import Delivered, Delivery, Issue, Run, Status
 from digest.sending import ledger
 from digest.sending.audit import Decision, resolve
 from digest.sending.commits import Committer, NotSending, StoreFailed, TakenOver
-from digest.sending.courier import settlement
 from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
 from digest.sending.ledger import Leased, Settlement
+from digest.sending.outcome import settlement
 from digest.sending.relay import Timeouts
 from digest.sending.replies import Phase, Verdict, reply
 from digest.sending.send import take_stock

@@ -8,14 +8,15 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from digest.database import open_engine, reading
 from digest.errors import DigestError, UsageError
-from digest.migrating import config, newest, require_current, upgrade, version
+from digest.migrating import config, upgrade
 from digest.models import Store
+from digest.vintage import newest, require_current, version
 from tests.conftest import postgres_database
 
 
@@ -154,5 +155,58 @@ def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: En
         assert connection.execute(text("SELECT act, address FROM consent")).all() == [("confirmed", "")]
         connection.execute(text("UPDATE consent SET act = 'moved'"))
     for wrong in ("UPDATE consent SET act = 'dreamt'", "UPDATE suppression SET cause = 'dreamt'"):
+        with pytest.raises(IntegrityError), fresh.begin() as connection:
+            connection.execute(text(wrong))
+
+
+def test_the_ledger_grows_at_its_end(fresh: Engine) -> None:
+    """An index led by the subscriber would be written all over with every issue."""
+    upgrade(fresh)
+    look = inspect(fresh)
+    indexes = [*look.get_indexes("delivery"), *look.get_unique_constraints("delivery")]
+    assert {one["name"] for one in indexes} == {"delivery_by_state", "delivery_once"}
+    assert {one["column_names"][0] for one in indexes} == {"issue_id"}
+    assert [one["constrained_columns"] for one in look.get_foreign_keys("delivery")] == [["run_id"]]
+
+
+def test_letters_of_an_older_store_are_kept_and_found(fresh: Engine) -> None:
+    settings = config()
+    with fresh.execution_options(writing=True).connect() as connection, connection.begin():
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0004")
+        connection.execute(
+            text(
+                "INSERT INTO issue (id, month, status, window_start, window_end, timezone, intro, created_at,"
+                " reason) VALUES (1, '2015-09', 'draft', '2015-09-01', '2015-10-01', 'UTC', '',"
+                " '2015-10-01', '')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO subscriber (id, address, address_key, suppression_key, name, state, created_at,"
+                " changed_at, token_version) VALUES (7, 'a@example.org', 'a@example.org', :key, '', 'active',"
+                " '2015-10-01', '2015-10-01', 0)"
+            ),
+            {"key": "0" * 64},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO delivery (id, issue_id, subscriber_id, state, attempts, doubts, marks,"
+                " reply_text, reason) VALUES (9, 1, 7, 'held', 1, 2, 3, '250 ok', 'why')"
+            )
+        )
+    assert upgrade(fresh)
+    with fresh.begin() as connection:
+        rows = connection.execute(
+            text("SELECT id, issue_id, subscriber_id, state, marks FROM delivery")
+        ).all()
+        assert [tuple(row) for row in rows] == [(9, 1, 7, "held", 3)]
+    for wrong in (
+        "INSERT INTO delivery (issue_id, subscriber_id, state, attempts, doubts, reply_text, reason)"
+        " VALUES (1, 7, 'queued', 0, 0, '', '')",
+        "UPDATE delivery SET state = 'dreamt'",
+        "UPDATE delivery SET run_id = 5",
+        "UPDATE delivery SET reason = ''",
+    ):
         with pytest.raises(IntegrityError), fresh.begin() as connection:
             connection.execute(text(wrong))

@@ -16,13 +16,14 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlmodel import select
 
-from digest.cli import sending
-from digest.cli.sending import alive
+from digest.cli import ticking
+from digest.cli.ticking import alive
 from digest.database import open_engine, reading, writing
 from digest.errors import Stopped
 from digest.issue.compose import issue_of
 from digest.models import Status, Tick
 from digest.month import Month
+from digest.outfit import manner_of, relay_of
 from digest.press import Press
 from digest.sending.audit import Tally
 from digest.sending.dispatch import Progress
@@ -31,7 +32,7 @@ from digest.sending.send import send
 from digest.sending.spool import spool_of
 from digest.settings import Settings, load
 from digest.tick import House, Ticked, tick
-from digest.wiring import house_of, manner_of, press_of, relay_of
+from digest.wiring import house_of, press_of
 
 from .conftest import SEPTEMBER, Mailbox, Publication
 
@@ -57,7 +58,7 @@ class Cycle:
             outcome = send(
                 self.engine,
                 month,
-                press=self.press,
+                stencil=self.press.stencil,
                 relay=relay_of(self.settings),
                 manner=manner_of(self.settings),
                 spool=spool_of(self.engine),
@@ -325,7 +326,7 @@ def test_a_run_that_sends_for_hours_says_that_it_is_at_work(
     alive(engine)(counts)
     with reading(engine) as session:
         assert session.exec(select(Tick)).first() is None
-    monkeypatch.setattr(sending, "ALIVE_EVERY", timedelta(0))
+    monkeypatch.setattr(ticking, "ALIVE_EVERY", timedelta(0))
     alive(engine)(counts)
     assert ticked_at(publication)[1] is None
     with engine.begin() as connection:
