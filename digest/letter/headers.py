@@ -282,14 +282,12 @@ class Head:
         """
         if dated_at.tzinfo is None:
             raise ValueError(f"a letter's date needs a time zone: {dated_at!r}")
-        dated = [verbatim("Date", format_datetime(dated_at)), verbatim("Message-ID", message_id)]
-        # Blocks that are read as they are meant are so beside one another, too: none begins with a fold.
-        return b"".join(
-            (
-                *(self._above, block([to]), self._between, block(dated)),
-                *(self._named, block([uris("List-Unsubscribe", unsubscribe)]), self._below),
-            )
-        )
+        date, name = verbatim("Date", format_datetime(dated_at)), verbatim("Message-ID", message_id)
+        leaving = uris("List-Unsubscribe", unsubscribe)
+        # Headers that are read as they are meant are so in any company: none begins with a fold.
+        block([to, date, name, leaving])
+        written = (self._above, to.wire, self._between, date.wire, name.wire, self._named, leaving.wire)
+        return b"".join((*written, self._below))
 
 
 def reply_to(text: str) -> Header:

@@ -18,6 +18,7 @@ from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from digest.letter.headers import Head, ascii_domain, ascii_url, legible, mailbox, wire_address
 from digest.letter.rendered import LINKS, Hole, Rendered
@@ -34,8 +35,8 @@ _LITERAL = frozenset(b"\t" + bytes(range(0x20, 0x7F))) - frozenset(b"=")
 _QP = [chr(byte) if byte in _LITERAL else f"={byte:02X}" for byte in range(256)]
 #: a server would double a leading dot, and mbox files a leading "From "
 _AT_LINE_START = {".": "=2E", "F": "=46"}
-#: values that stand for themselves: most addresses and all tokens
-_PLAIN = re.compile(rb"[0-9A-EG-Za-z_-][0-9A-Za-z_@.+-]{0,74}")
+#: values that stand for themselves: most names and addresses, and all tokens
+_PLAIN = re.compile(rb"(?![.F])[!-<>-~](?:[ -<>-~]{0,73}[!-<>-~])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Letter:
     content: bytes
     #: an address has a local part beyond ASCII: only a relay with SMTPUTF8 (RFC 6531) can take it
     needs_smtputf8: bool
+    #: a stencil looks through what its letters share, once; what it splices in is encoded
+    is_clean: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,10 @@ def stencil(rendered: Rendered, keyring: Keyring, bounce_domain: str | None) -> 
         month=_months(rendered.month),
     )
     # A letter to the sender: what is wrong with the issue shows here, once, and not for every reader.
-    made.letter(Recipient(NOBODY, rendered.sender_address, "", 0), datetime(1970, 1, 1, tzinfo=UTC))
+    sample = made.letter(Recipient(NOBODY, rendered.sender_address, "", 0), datetime(1970, 1, 1, tzinfo=UTC))
+    lines = sample.content.split(b"\r\n")
+    if any(line.startswith(b".") or b"\r" in line or b"\n" in line for line in lines):
+        raise ValueError("the letter has a bare CR or LF, or a line that begins with a dot")
     return made
 
 

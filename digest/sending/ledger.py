@@ -251,46 +251,60 @@ def _settling(*states: Delivered) -> Any:
     )
 
 
+#: what nearly all come to, and what changes then: to bind the other values takes longer than to write
+_accept = (
+    update(_delivery)
+    .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"), _is(Delivered.SENDING))
+    .values(
+        state=literal_column(f"'{Delivered.ACCEPTED.value}'"),
+        settled_at=bindparam("now"),
+        due_at=None,
+        reply_code=bindparam("code"),
+        reply_text=bindparam("text"),
+        reason=bindparam("why"),
+    )
+)
+
 #: only a marked letter can be accepted or in doubt; any other answer may come before the mark
-_CERTAIN = (Delivered.ACCEPTED, Delivered.IN_DOUBT)
 _ANSWERED = (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)
-_settle_marked = _settling(Delivered.SENDING)
-_settle_any = _settling(Delivered.SENDING, Delivered.QUEUED)
+_doubt = _settling(Delivered.SENDING)
+_settle = _settling(Delivered.SENDING, Delivered.QUEUED)
 
 
 def settle(session: Session, run_id: int, settled: Sequence[Settlement]) -> bool:
     """What became of the letters is written down; False: of one at least it is not this run's to say."""
-    certain = [one for one in settled if one.state in _CERTAIN]
-    others = [one for one in settled if one.state not in _CERTAIN]
-    return all(
-        [_settle(session, run_id, _settle_marked, certain), _settle(session, run_id, _settle_any, others)]
-    )
+    special = {Delivered.ACCEPTED: _accept, Delivered.IN_DOUBT: _doubt}
+    by_statement: dict[Any, list[Settlement]] = {}
+    for one in settled:
+        by_statement.setdefault(special.get(one.state, _settle), []).append(one)
+    took_effect = [_settled(session, run_id, *each) for each in by_statement.items()]
+    return all(took_effect)
 
 
-def _settle(session: Session, run_id: int, statement: Any, settled: Sequence[Settlement]) -> bool:
-    rows = [
-        {
-            "which": one.delivery_id,
-            "run": run_id,
-            "target": one.state,
-            "owner": None if one.state is Delivered.QUEUED else run_id,
-            # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
-            "if_queued": int(one.was_tried and one.state in _ANSWERED),
-            "if_marked": 0 if one.was_tried else -1,
-            "doubt": int(one.state is Delivered.IN_DOUBT),
-            "first": one.dated_at,
-            "now": one.at,
-            "due": one.due_at,
-            "code": one.reply_code,
-            "text": one.reply_text,
-            "why": one.reason,
-        }
-        for one in settled
-    ]
-    if not rows or session.connection().execute(statement, rows).rowcount == len(rows):
+def _settled(session: Session, run_id: int, statement: Any, settled: Sequence[Settlement]) -> bool:
+    values = _answer if statement is _accept else _outcome
+    rows = [{"which": one.delivery_id, "run": run_id, **values(one, run_id)} for one in settled]
+    if session.connection().execute(statement, rows).rowcount == len(rows):
         return True
     standing = _standing(session, run_id, [one.delivery_id for one in settled])
     return all(standing.get(one.delivery_id) is one.state for one in settled)
+
+
+def _answer(one: Settlement, _run_id: int) -> dict[str, Any]:
+    return {"now": one.at, "code": one.reply_code, "text": one.reply_text, "why": one.reason}
+
+
+def _outcome(one: Settlement, run_id: int) -> dict[str, Any]:
+    return _answer(one, run_id) | {
+        "target": one.state,
+        "owner": None if one.state is Delivered.QUEUED else run_id,
+        # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
+        "if_queued": int(one.was_tried and one.state in _ANSWERED),
+        "if_marked": 0 if one.was_tried else -1,
+        "doubt": int(one.state is Delivered.IN_DOUBT),
+        "first": one.dated_at,
+        "due": one.due_at,
+    }
 
 
 def _standing(session: Session, run_id: int, ids: Collection[int]) -> dict[int, Delivered]:

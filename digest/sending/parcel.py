@@ -42,6 +42,10 @@ class Parcel(Protocol):
         """The RFC 5322 bytes, not dot-stuffed."""
 
     @property
+    def is_clean(self) -> bool:
+        """Whether its maker answers for it: CRLF is the only line end, no line begins with a dot."""
+
+    @property
     def needs_smtputf8(self) -> bool:
         """Whether an address of the envelope is outside ASCII."""
 
@@ -55,6 +59,7 @@ class Mail:
     content: bytes
     message_id: str = ""
     needs_smtputf8: bool = False
+    is_clean: bool = False
 
 
 def faultless(parcel: Parcel) -> None:
@@ -69,7 +74,7 @@ def faultless(parcel: Parcel) -> None:
             raise ValueError(f"not an address for an envelope: {address!r}")
         if not address.isascii() and not parcel.needs_smtputf8:
             raise ValueError(f"an address outside ASCII, and SMTPUTF8 is not asked for: {address!r}")
-    if _BARE_CR.search(parcel.content) or _BARE_LF.search(parcel.content):
+    if not parcel.is_clean and (_BARE_CR.search(parcel.content) or _BARE_LF.search(parcel.content)):
         raise ValueError("the letter has a bare CR or LF")
 
 

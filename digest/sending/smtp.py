@@ -115,7 +115,8 @@ class Wire:
         the one whose MAIL, RCPT and DATA went ahead.
         """
         self._check(letter)
-        sent = self._envelope(letter) or self._body(letter.content)
+        content = letter.content if letter.is_clean else stuffed(letter.content)
+        sent = self._envelope(letter) or self._body(content)
         if sent is not None:
             return sent
         try:
@@ -268,7 +269,6 @@ class Wire:
 
     def _body(self, content: bytes) -> Sent | None:
         """The letter without the final dot; None when it is out."""
-        content = stuffed(content)
         try:
             for start in range(0, len(content), _BLOCK):
                 self._client.write(content[start : start + _BLOCK], self._relay.timeouts.block)
