@@ -96,7 +96,7 @@ def _look(house: House, now: datetime, ticked: Ticked) -> None:
     """Whether last month's issue is missing; told once, and only where its reason was not told before."""
     month = Month.of(now, house.press.publication.zone).previous
     with reading(house.engine) as session:
-        missing = why_missing(standing(session, month), month, house.schedule, now)
+        missing = why_missing(standing(session, month, now), month, house.schedule, now)
         told = was_told(session, *(f"{what}:{month}" for what in TOLD))
     if missing:
         ticked.known.append(missing)
