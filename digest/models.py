@@ -249,8 +249,22 @@ class Run(SQLModel, table=True):
     host: str
     pid: int
     started_at: datetime = Field(sa_type=Instant)
-    #: None while it works, and for ever if it was killed
+    #: its last heartbeat, by the database's clock; only PostgreSQL's runs have one, for there they are many
+    seen_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: None while it works; on SQLite for ever if it was killed, else until another run takes it over
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: why it stopped itself; "" where it did not
+    stopped: str = ""
+
+
+class Pace(SQLModel, table=True):
+    """When the next letter may begin, whichever run it is of: one row, for one relay."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="pace_once"),)
+
+    id: int = Field(default=1, primary_key=True)
+    #: by the database's clock
+    next_at: datetime = Field(sa_type=Instant)
 
 
 class Delivery(SQLModel, table=True):

@@ -69,13 +69,17 @@ digest.settings digest.trace digest.press digest.health
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.relaylog
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
-digest.sending.commits digest.sending.connection
+digest.sending.runs digest.sending.pace
+digest.sending.commits digest.sending.connection digest.sending.ranges
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
+digest.sending.heartbeat
 digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting digest.metrics
 digest.sending.dispatch digest.postroom
-digest.sending.send
+digest.sending.handing
+digest.sending.send digest.sending.jobs
 
 digest.tick
+digest.job
 digest.web.pages digest.web.serving digest.web.forms
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
@@ -83,7 +87,7 @@ digest.wiring
 digest.demo digest.cli.opened
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
-digest.cli.issues digest.cli.people digest.cli.reconcile
+digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.working
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -108,14 +112,20 @@ ONLY = {
         "digest.web.serving",
         "digest.demo",
     },
-    # the run's connections and their committer; a look-up of a name, which has no time limit of its
-    # own; premailer's lock; one count for all monitors; events handed down to a run by the roots
+    # the run's connections, their committer, heartbeat and pace; a look-up of a name, which has no time
+    # limit of its own; premailer's lock; one count for all monitors; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
         "digest.sending.courier",
         "digest.sending.commits",
         "digest.sending.send",
+        "digest.sending.heartbeat",
+        "digest.sending.handing",
+        "digest.sending.pace",
+        "digest.sending.jobs",
+        "digest.job",
+        "digest.cli.working",
         "digest.sources.wire",
         "digest.letter.inline",
         "digest.cli.sending",
@@ -267,6 +277,10 @@ SQL = {
     "digest.sending.lineage",
     "digest.sending.accepting",
     "digest.sending.reconcile",
+    "digest.sending.runs",
+    "digest.sending.pace",
+    "digest.sending.ranges",
+    "digest.sending.jobs",
 }
 
 

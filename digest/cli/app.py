@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from sqlalchemy.exc import DatabaseError, InternalError, OperationalError
 
-from digest.cli import issues, people, posts, reconcile, rights, sending, store
+from digest.cli import issues, people, posts, reconcile, rights, sending, store, working
 from digest.cli.opened import env_file, opened, say, warn
 from digest.database import open_engine
 from digest.demo import run_demo, serve_demo
@@ -38,6 +38,7 @@ app.add_typer(store.app, name="store")
 rights.register(people.app)
 sending.register(app, issues.app)
 app.command(name="reconcile")(reconcile.reconcile)
+working.register(app)
 
 
 def _show_version(wanted: bool) -> None:

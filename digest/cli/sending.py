@@ -23,6 +23,7 @@ from digest.month import Month
 from digest.sending.audit import Decision, Tally, resolve, tally
 from digest.sending.dispatch import Outcome
 from digest.sending.dispatch import Progress as Sent
+from digest.sending.handing import Crew
 from digest.sending.send import send, send_trial, take_stock
 from digest.sending.spool import spool_of
 from digest.tick import tick
@@ -34,6 +35,8 @@ from subscribers.roll import find
 MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
 #: while `digest run` sends, it says that it is at work
 ALIVE_EVERY = timedelta(minutes=1)
+SENDING_ENDS = "finishing the letters on the wire, the rest stays queued"
+WATCHING_ENDS = "no longer watching, the workers go on"
 
 
 def test(
@@ -59,8 +62,10 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
     """Send what is approved and not yet accepted; safe to run twice, at once, after a crash."""
     house = opened(ctx)
     goes_on = f"`digest dispatch {month}` goes on"
-    with _interruptible(goes_on) as stop, shown(quiet=as_json) as report:
-        outcome = _send(house, house.month(month), report, stop)
+    crew = crew_of(house)
+    ending = WATCHING_ENDS if crew is not None and crew.is_there() else SENDING_ENDS
+    with _interruptible(goes_on, ending) as stop, shown(quiet=as_json) as report:
+        outcome = _send(house, house.month(month), report, stop, crew)
     if as_json:
         say_json(outcome.tally.as_json())
     else:
@@ -69,13 +74,30 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
         warn(_line(month, outcome))
     if outcome.stopped:
         raise Stopped(f"{month} stopped: {outcome.stopped}; {goes_on}")
-    if stop.is_set() and not outcome.is_finished:
+    if stop.is_set() and not (outcome.is_finished or outcome.is_with_workers):
         warn(f"{month} was interrupted, and nothing is lost: {goes_on}")
     if outcome.tally.held:
-        raise DigestError(_waiting(month, outcome.tally.held))
+        raise DigestError(waiting(month, outcome.tally.held))
 
 
-def _send(house: Opened, month: Month, report: Callable[[Sent], None], stop: threading.Event) -> Outcome:
+def crew_of(house: Opened) -> Crew | None:
+    """The store's workers; None where there can be none."""
+    if house.engine.dialect.name != "postgresql":
+        return None
+    # Only where it is used: it takes a quarter of a second to load.
+    from digest.sending.jobs import Queue  # noqa: PLC0415
+
+    return Queue(house.engine)
+
+
+def _send(
+    house: Opened,
+    month: Month,
+    report: Callable[[Sent], None],
+    stop: threading.Event,
+    crew: Crew | None,
+    is_watching: bool = True,
+) -> Outcome:
     suppression_secret_of(house.settings)  # nobody is written to who could not say "never again"
     return send(
         house.engine,
@@ -88,6 +110,8 @@ def _send(house: Opened, month: Month, report: Callable[[Sent], None], stop: thr
         jitter=random.SystemRandom().random,
         report=report,
         stop=stop,
+        crew=crew,
+        is_watching=is_watching,
     )
 
 
@@ -95,6 +119,8 @@ def _line(month: str, outcome: Outcome) -> str:
     if outcome.is_running_elsewhere:
         return f"{month} is being sent by another run: nothing to do here"
     told = [f"{month}: {_counts(outcome.tally)}"]
+    if outcome.is_with_workers:
+        told.append(f"the workers go on; `digest issue pause {month}` stops them")
     if outcome.is_finished:
         told.append("it is sent")
     elif outcome.next_due_at is not None:
@@ -102,7 +128,8 @@ def _line(month: str, outcome: Outcome) -> str:
     return "; ".join(told)
 
 
-def _waiting(month: str, held: int) -> str:
+def waiting(month: str, held: int) -> str:
+    """The line about letters that wait for a person."""
     return (
         f"letters of {month} that wait for you: {held}; `digest trace ADDRESS` says why,"
         f" `digest resolve {month} --resend` or `--accepted` decides"
@@ -124,8 +151,8 @@ def _counts(counted: Tally) -> str:
 
 
 @contextmanager
-def _interruptible(goes_on: str) -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end the run in order: what is on the wire is finished.
+def _interruptible(goes_on: str, ending: str = SENDING_ENDS) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM say *ending* and end the run in order: what is on the wire is finished.
 
     A second Ctrl-C ends it at once. Nothing is lost by that either: letters whose answer was not written
     down are in doubt.
@@ -141,7 +168,7 @@ def _interruptible(goes_on: str) -> Iterator[threading.Event]:
             _end_at_once(goes_on)
         elif not stop.is_set():
             again = "; once more Ctrl-C ends at once" if number == signal.SIGINT else ""
-            warn(f"finishing the letters on the wire, the rest stays queued{again}")
+            warn(f"{ending}{again}")
             stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -167,16 +194,27 @@ def run(ctx: typer.Context) -> None:
     """Do what is due: fetch, build, tell the editors, send, try again. For cron, every five minutes."""
     house = opened(ctx)
 
-    def send_month(month: Month) -> str:
+    def send(month: Month) -> str:
         with _interruptible("the next run goes on") as stop:
-            outcome = _send(house, month, alive(house.engine), stop)
-        if outcome.stopped:
-            raise Stopped(outcome.stopped)
-        if outcome.tally.held and outcome.is_finished:
-            raise DigestError(_waiting(str(month), outcome.tally.held))
-        return _line(str(month), outcome) if outcome.is_finished else ""
+            return send_month(house, month, stop)
 
-    ticked = tick(house_of(house.settings, house.engine, send_month), clock())
+    if wrong := tick_once(house, send):
+        raise typer.Exit(max(error.exit_code for error in wrong))
+
+
+def send_month(house: Opened, month: Month, stop: threading.Event) -> str:
+    """What a tick does with a month that is due: sent, or handed to workers, and a line if that is news."""
+    outcome = _send(house, month, alive(house.engine), stop, crew_of(house), is_watching=False)
+    if outcome.stopped:
+        raise Stopped(outcome.stopped)
+    if outcome.tally.held and outcome.is_finished:
+        raise DigestError(waiting(str(month), outcome.tally.held))
+    return _line(str(month), outcome) if outcome.is_finished else ""
+
+
+def tick_once(house: Opened, send: Callable[[Month], str]) -> list[DigestError]:
+    """What is due is done and told; what is wrong that was not before."""
+    ticked = tick(house_of(house.settings, house.engine, send), clock())
     beat(house.engine, clock(), good=ticked.is_good)
     if sys.stdout.isatty():
         for line in ticked.done or ["nothing is due"]:
@@ -187,8 +225,7 @@ def run(ctx: typer.Context) -> None:
             warn(f"the heartbeat was not heard: {problem}")
     for error in ticked.wrong:
         warn(str(error))
-    if ticked.wrong:
-        raise typer.Exit(max(error.exit_code for error in ticked.wrong))
+    return ticked.wrong
 
 
 def alive(engine: Engine) -> Callable[[Sent], None]:

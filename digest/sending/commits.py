@@ -142,6 +142,11 @@ class Committer:
             self._settlements.append(settled)
             self._ready.notify()
 
+    def give_up(self, why: Stopped) -> None:
+        """No further mark is written, nor is a store that fails tried again."""
+        self._fail(why)
+        self.hurry.set()
+
     def close(self) -> None:
         """All that was handed in is written, or `failure` says why it is not; the thread is gone."""
         with self._ready:

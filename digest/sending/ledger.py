@@ -33,6 +33,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 from sqlmodel import Session, SQLModel
@@ -72,6 +73,17 @@ class Leased:
     dated_at: datetime | None
     attempts: int
     doubts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Some of an issue's letters: those whose ids are from *first* to *last*."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,27 +166,37 @@ def begin_run(session: Session, issue_id: int, host: str, pid: int, now: datetim
     return run.id
 
 
-def end_run(session: Session, run_id: int, now: datetime) -> None:
-    """The run is over and what it leased and never marked is free."""
+def end_run(session: Session, run_id: int, now: datetime, stopped: str = "") -> None:
+    """The run is over, *stopped* says why if it stopped itself; what it leased and never marked is free."""
     _free(session, _d.run_id == run_id)
-    session.connection().execute(update(_run).where(_run.c.id == run_id).values(ended_at=now))
+    values = {"ended_at": now, "stopped": stopped}
+    session.connection().execute(update(_run).where(_run.c.id == run_id).values(values))
 
 
-def lease(session: Session, issue_id: int, run_id: int, now: datetime, limit: int) -> list[Leased]:
+def lease(
+    session: Session, issue_id: int, run_id: int, now: datetime, limit: int, within: Range | None = None
+) -> list[Leased]:
     """Up to *limit* letters are this run's: never tried ones first, then tried ones, then deferred and due.
 
-    [] too where the issue is not sending (any more). What was refused for our own fault comes after
-    the untried, so that it cannot stand in everybody's way.
+    [] too where the issue is not sending (any more), or another run has taken this one over. What was
+    refused for our own fault comes after the untried, so that it cannot stand in everybody's way.
     """
-    if not is_sending(session, issue_id):
+    if not is_sending(session, issue_id) or not _is_at_work(session, run_id):
         return []
-    free = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None))
-    due = and_(_d.state == Delivered.DEFERRED, _d.due_at <= now)
+    here = true() if within is None else _d.id.between(within.first, within.last)
+    free = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None), here)
+    due = and_(_d.state == Delivered.DEFERRED, _d.due_at <= now, here)
     leased: list[Leased] = []
     for which in (and_(free, _d.attempts == 0), and_(free, _d.attempts > 0), due):
         if len(leased) < limit:
             leased += _lease(session, issue_id, run_id, which, limit - len(leased))
     return leased
+
+
+def _is_at_work(session: Session, run_id: int) -> bool:
+    """Whether the run is not over; until the transaction ends nobody can take it over."""
+    statement = select(_run.c.ended_at).where(_run.c.id == run_id).with_for_update(read=True)
+    return session.connection().execute(statement).scalar_one() is None
 
 
 def _lease(
@@ -309,20 +331,26 @@ def is_sending(session: Session, issue_id: int) -> bool:
     return status is Status.SENDING
 
 
-def take_over(session: Session, living: Collection[int], now: datetime) -> Takeover:
+def take_over(
+    session: Session, living: Collection[int], now: datetime, issue_id: int | None = None
+) -> Takeover:
     """What runs that are not *living* left behind: marked letters are in doubt, leased ones are free.
 
-    Only a process that knows which runs live may say so: with one dispatcher per store, its own.
+    Of one issue, or of all. Only who knows which runs live may say so: with one dispatcher per store its
+    own, with many `runs.living`.
     """
     gone = or_(_d.run_id.is_(None), _d.run_id.not_in(living))
+    if issue_id is not None:
+        gone = and_(gone, _d.issue_id == issue_id)
     marked = session.connection().execute(
         select(_d.id, _d.marked_at).where(_d.state == Delivered.SENDING, gone)
     )
-    rows = marked.all()
-    for row in rows:
-        session.connection().execute(
+    taken = 0
+    for row in marked.all():
+        # Asked again: where others write at the same time, a run that is late may have settled it just now.
+        result = session.connection().execute(
             update(_delivery)
-            .where(_d.id == row.id)
+            .where(_d.id == row.id, _d.state == Delivered.SENDING, gone)
             .values(
                 state=Delivered.IN_DOUBT,
                 doubts=_d.doubts + 1,
@@ -331,7 +359,8 @@ def take_over(session: Session, living: Collection[int], now: datetime) -> Takeo
                 reason="the run that sent it ended before an answer was written down",
             )
         )
-    return Takeover(in_doubt=len(rows), freed=_free(session, gone))
+        taken += result.rowcount
+    return Takeover(in_doubt=taken, freed=_free(session, gone))
 
 
 def reconsider(session: Session, issue_id: int, resend: bool, now: datetime) -> None:
