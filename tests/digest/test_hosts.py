@@ -20,6 +20,7 @@ from tests.digest.test_workers import (  # noqa: F401 - fixtures
     A_WHILE,
     CONNECTIONS,
     Workers,
+    extensions,
     forking,
     handed,
     is_sent,
@@ -103,7 +104,7 @@ def worker_on(host: Host, engine: Engine, port: int) -> Iterator[subprocess.Pope
         store_port, relay_port = (int(forwarder.stdout.readline()) for _ in range(2))
         url = engine.url.set(host=host.address(1), port=store_port, query={}).render_as_string(False)
         command = ["ip", "netns", "exec", host.name, sys.executable, str(HERE / "worker_run.py"), url]
-        more = [f"{host.address(1)}:{relay_port}", host.name, "0", "40", str(PULSE.every)]
+        more = [f"{host.address(1)}:{relay_port}", host.name, "0", "40", str(PULSE.every), "resend"]
         with subprocess.Popen(
             command + more, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
         ) as worker:
@@ -121,9 +122,9 @@ def test_a_host_that_is_cut_off_in_mid_run_is_taken_over_and_ends_by_itself(
     sink: tuple[int, Path],  # noqa: F811
     hosts: list[Host],
 ) -> None:
-    """Nobody is lost, nobody gets two but who was in doubt; the host that was cut off sends nothing more."""
+    """R-2, R-4, R-7: nobody is lost, nobody gets two but who was in doubt; the host sends nothing more."""
     port, kept = sink
-    letters = 200
+    letters = 140
     issue_id = frozen(store, letters)
     with ExitStack() as stack:
         cut_off, other = (stack.enter_context(worker_on(host, store, port)) for host in hosts)

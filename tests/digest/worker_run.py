@@ -1,9 +1,9 @@
 """Workers in processes of their own, forked so that each is at work at once, or in this one.
 
-For each line `start URL PORT NAME SECONDS RATE BEAT` on standard input it forks a worker and prints its
-process id; for `wait PID` how that one ended. SECONDS is how far the clock has gone on since the audience
-was frozen, BEAT how many pass between two heartbeats of a run.
-`python worker_run.py URL HOST:PORT NAME SECONDS RATE BEAT` is one worker, without a fork.
+For each line `start URL PORT NAME SECONDS RATE BEAT POLICY` on standard input it forks a worker and prints
+its process id; for `wait PID` how that one ended. SECONDS is how far the clock has gone on since the
+audience was frozen, BEAT how many pass between two heartbeats of a run; POLICY is for letters in doubt.
+`python worker_run.py URL HOST:PORT NAME SECONDS RATE BEAT POLICY` is one worker, without a fork.
 """
 
 import logging
@@ -38,7 +38,7 @@ CUT_OFF.update(
 )
 
 
-def run(url: str, port: str, name: str, seconds: str, rate: str, beat: str) -> bool:
+def run(url: str, port: str, name: str, seconds: str, rate: str, beat: str, policy: str) -> bool:
     """One worker, until it is told to end."""
     pulse = replace(PULSE, every=float(beat), limit=max(PULSE.limit, float(beat)))
     engine, stop = open_engine(url, let_go=2), threading.Event()
@@ -46,7 +46,9 @@ def run(url: str, port: str, name: str, seconds: str, rate: str, beat: str) -> b
     relay = relay_at(int(number))
     if host:
         relay = replace(relay, host=host, insecure=True)
-    manner = Manner(connections=2, rate=float(rate), pause=0.01, patience=5, grace=1)
+    manner = Manner(
+        connections=2, rate=float(rate), resend=policy == "resend", pause=0.01, patience=5, grace=1
+    )
 
     def now() -> object:
         return NOW + timedelta(seconds=float(seconds))

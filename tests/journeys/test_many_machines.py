@@ -5,14 +5,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine
 
 from digest.database import open_engine
+from digest.sending.jobs import Queue
+from digest.sending.ledger import Range
+from digest.settings import load
 from tests.conftest import postgres_database
+from tests.digest.backups import backup
 
 from .conftest import SEPTEMBER, Mailbox, Publication
 
@@ -21,8 +26,11 @@ READERS = ["a@example.org", "b@example.org", "c@example.org"]
 
 
 @pytest.fixture
-def on_postgres(publication: Publication, postgres_server: str) -> Iterator[Publication]:
+def on_postgres(
+    publication: Publication, postgres_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Publication]:
     """The publication with its store on PostgreSQL, and September 2015 approved."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with postgres_database(postgres_server) as url:
         publication.set(DATABASE_URL=url)
         publication("init")
@@ -50,20 +58,24 @@ def worker(publication: Publication, *words: str) -> Iterator[subprocess.Popen[s
             process.kill()
 
 
-def wait_for_worker(publication: Publication) -> None:
-    url = next(
-        line.partition("=")[2]
-        for line in (publication.folder / ".env").read_text().splitlines()
-        if line.startswith("DIGEST_DATABASE_URL=")
-    )
-    engine = open_engine(url)
-    until = time.monotonic() + 20
-    with engine.connect() as connection:
-        while not connection.execute(text("SELECT count(*) FROM procrastinate_workers")).scalar():
-            connection.rollback()
-            assert time.monotonic() < until
-            time.sleep(0.05)
+@contextmanager
+def store_of(publication: Publication) -> Iterator[Engine]:
+    engine = open_engine(load(publication.folder / ".env").database_url)
+    yield engine
     engine.dispose()
+
+
+def wait_for_worker(publication: Publication) -> None:
+    with store_of(publication) as engine:
+        until(Queue(engine).is_there)
+
+
+def until(true: Callable[[], object]) -> None:
+    """It has come true; fails where it does not in time."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.05)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -108,6 +120,28 @@ def test_a_relay_that_refuses_us_stops_the_workers_and_whoever_watches_reads_why
         assert ended(process)[0] == 0
     assert "our policy is against you" in answer.err
     assert mailbox.recipients() == []
+
+
+def test_a_worker_sends_nothing_from_a_store_that_was_put_back(
+    on_postgres: Publication, mailbox: Mailbox
+) -> None:
+    """R-8: its job is older than the backup's gap, and the queue knows nothing of that."""
+    for reader in READERS:
+        mailbox.answers[reader] = "550 5.7.1 our policy is against you"
+    on_postgres("dispatch", "2015-09", expect=3)
+    with store_of(on_postgres) as engine:
+        put_back = backup(engine)
+    mailbox.answers.clear()
+    on_postgres("dispatch", "2015-09")
+    put_back()
+    with worker(on_postgres) as process, store_of(on_postgres) as engine:
+        queue = Queue(engine)
+        queue.hand(1, [Range(1, len(READERS))])
+        until(lambda: queue.open_ranges(1) == 0)
+        code, out, _err = ended(process)
+    assert code == 0
+    assert "put back to an earlier state" in out
+    assert mailbox.recipients() == READERS
 
 
 def test_a_worker_on_sqlite_is_refused_in_one_line(approved: Publication) -> None:
