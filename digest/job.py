@@ -1,6 +1,7 @@
 """One range of a worker: sent, told, and handed back where it did not come to its end."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -15,6 +16,27 @@ from digest.tick import tell_stopped
 
 #: seconds until a range is tried again that found a single dispatcher at work
 AGAIN_AFTER = 15.0
+#: seconds a worker that had to stop leaves the ranges to others, which may be able to send
+REST = 30.0
+
+
+class Rest:
+    """When a worker may begin its next range."""
+
+    def __init__(self, seconds: float = REST) -> None:
+        """*seconds* is for tests."""
+        self._seconds = seconds
+        self._over_at = 0.0
+
+    def begin(self) -> None:
+        """It had to stop just now."""
+        self._over_at = time.monotonic() + self._seconds
+
+    def wait(self, stop: threading.Event) -> None:
+        """The rest is over, or *stop* is set."""
+        left = self._over_at - time.monotonic()
+        if left > 0:
+            stop.wait(left)
 
 
 def work_off(
@@ -22,6 +44,7 @@ def work_off(
     issue_id: int,
     send: Callable[[], Outcome | None],
     *,
+    rest: Rest,
     waiting: Callable[[str, int], str],
     now: Callable[[], datetime],
     stop: threading.Event,
@@ -29,11 +52,14 @@ def work_off(
     """What came of *send* on a range of the issue, in a line; "" where there was nothing to do.
 
     What a person must see to, the editors are told: that it stopped, or, by *waiting* of month and number,
-    that letters of a finished issue are held. Raises `HandedBack` where a worker is to go on with it.
+    that letters of a finished issue are held. After such a stop the next range begins only when *rest* is
+    over. Raises `HandedBack` where a worker is to go on with it.
     """
+    rest.wait(stop)
     try:
         outcome = send()
     except DigestError as error:
+        rest.begin()
         return _failed(engine, issue_id, error, now())
     if outcome is None:
         return ""
@@ -41,6 +67,7 @@ def work_off(
     if outcome.is_running_elsewhere:
         raise HandedBack(month, AGAIN_AFTER)
     if outcome.stopped and not outcome.is_taken_over:
+        rest.begin()
         return _failed(engine, issue_id, Stopped(outcome.stopped), now())
     if outcome.is_finished:
         if outcome.tally.held:

@@ -242,7 +242,7 @@ class Item(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One process that dispatches an issue. Its id is the fencing number on what it leases."""
+    """One dispatch of an issue, or of a range of it. Its id is the fencing number on what it leases."""
 
     id: int | None = Field(default=None, primary_key=True)
     issue_id: int = Field(foreign_key="issue.id", index=True)

@@ -13,7 +13,7 @@ from digest.cli.opened import Opened, opened, say
 from digest.cli.sending import send_month, tick_once, waiting
 from digest.database import open_engine
 from digest.errors import DigestError
-from digest.job import work_off
+from digest.job import Rest, work_off
 from digest.sending.exclusive import require_room
 from digest.sending.ledger import Range
 from digest.sending.send import send_range
@@ -75,9 +75,17 @@ def _sender(house: Opened, stop: threading.Event) -> Callable[[int, Range], None
         stop=stop,
     )
 
+    rest = Rest()
+
     def send(issue_id: int, within: Range) -> None:
         line = work_off(
-            engine, issue_id, lambda: sends(issue_id, within), waiting=waiting, now=clock, stop=stop
+            engine,
+            issue_id,
+            lambda: sends(issue_id, within),
+            rest=rest,
+            waiting=waiting,
+            now=clock,
+            stop=stop,
         )
         if line:
             say(line)

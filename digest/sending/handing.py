@@ -23,8 +23,10 @@ from digest.sending.heartbeat import Pulse
 from digest.sending.ledger import Range
 from digest.sending.ranges import due_ranges
 from digest.sending.round import Manner
-from digest.sending.runs import last_run, why_stopped
+from digest.sending.runs import is_at_work, last_run, why_stopped
 
+#: after so many looks at runs that stopped themselves and none at work the watching ends
+LOOKS_AT_REST = 4
 #: seconds between two looks at the tally, or so often what one takes: half a million rows take a second
 LOOK_EVERY, LOOK_FACTOR = 0.5, 10
 
@@ -107,7 +109,7 @@ def watch(
 
     *refresh* is called before each look.
     """
-    before = handed.outcome.tally
+    before, at_rest = handed.outcome.tally, 0
     while True:
         began = time.monotonic()
         refresh()
@@ -115,12 +117,19 @@ def watch(
         is_open, is_there = crew.open_ranges(issue_id) > 0, crew.is_there()
         outcome = _standing(engine, issue_id, handed.since)
         report(Progress(before=before, counts=progress(before, outcome.tally), refusal=outcome.stopped))
-        if not is_open or outcome.is_finished:
+        # Workers that had to stop rest before they try the next range: nobody waits that long for them.
+        at_rest = at_rest + 1 if outcome.stopped and not _is_at_work(engine, issue_id) else 0
+        if not is_open or outcome.is_finished or at_rest >= LOOKS_AT_REST:
             return outcome
         if not is_there:
             return Outcome(tally=outcome.tally, stopped=NOBODY, next_due_at=outcome.next_due_at)
         if stop.wait(max(LOOK_EVERY, LOOK_FACTOR * (time.monotonic() - began))):
             return Outcome(tally=outcome.tally, is_with_workers=True, next_due_at=outcome.next_due_at)
+
+
+def _is_at_work(engine: Engine, issue_id: int) -> bool:
+    with reading(engine) as session:
+        return is_at_work(session, issue_id)
 
 
 def progress(before: Tally, after: Tally) -> Counter[Delivered]:

@@ -44,6 +44,12 @@ def last_run(session: Session, issue_id: int) -> int:
     return found
 
 
+def is_at_work(session: Session, issue_id: int) -> bool:
+    """Whether a run of the issue is not over, as far as is known."""
+    statement = select(_run.c.id).where(_run.c.issue_id == issue_id, _run.c.ended_at.is_(None)).limit(1)
+    return session.connection().execute(statement).first() is not None
+
+
 def why_stopped(session: Session, issue_id: int, since: int) -> str:
     """Why the newest of the issue's runs after the run *since* that stopped itself did; "" if none did."""
     which = (_run.c.issue_id == issue_id, _run.c.id > since, _run.c.stopped != "")

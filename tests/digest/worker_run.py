@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from digest.database import CUT_OFF, open_engine, reading
-from digest.job import work_off
+from digest.job import Rest, work_off
 from digest.models import Issue, Status
 from digest.sending.dispatch import Outcome, dispatch
 from digest.sending.handing import hand_out
@@ -53,6 +53,8 @@ def run(url: str, port: str, name: str, seconds: str, rate: str, beat: str, poli
     def now() -> object:
         return NOW + timedelta(seconds=float(seconds))
 
+    rest = Rest(5)
+
     def send(issue_id: int, within: Range) -> None:
         def sends() -> Outcome:
             return dispatch(
@@ -69,7 +71,9 @@ def run(url: str, port: str, name: str, seconds: str, rate: str, beat: str, poli
                 pulse=pulse,
             )
 
-        work_off(engine, issue_id, sends, waiting=lambda month, held: f"{held} wait", now=now, stop=stop)
+        work_off(
+            engine, issue_id, sends, rest=rest, waiting=lambda month, held: f"{held} wait", now=now, stop=stop
+        )
 
     duties = Duties(send=send, tick=lambda: hand_out_all(engine, manner, seconds))
     return work(engine, duties, name=name, concurrency=1, stop=stop, rhythm=RHYTHM)
