@@ -254,7 +254,7 @@ class Run(SQLModel, table=True):
     #: None while it works; on SQLite for ever if it was killed, else until another run takes it over
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
     #: why it stopped itself; "" where it did not
-    stopped: str = ""
+    stopped: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class Pace(SQLModel, table=True):

@@ -12,8 +12,6 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("run", sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("run", sa.Column("stopped", sa.String(), nullable=False, server_default=""))
-    with op.batch_alter_table("run") as batch_op:
-        batch_op.alter_column("stopped", server_default=None)
     op.create_table(
         "pace",
         sa.Column("id", sa.Integer(), nullable=False),
