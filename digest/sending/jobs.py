@@ -20,6 +20,7 @@ from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecisio
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job
 from procrastinate.schema import SchemaManager
+from procrastinate.worker import Worker
 from sqlalchemy import Engine, text
 
 from digest.database import CUT_OFF
@@ -222,27 +223,31 @@ async def _work(
 ) -> bool:
     app = _app(engine, duties, rhythm)
     async with app.open_async():
-        start = partial(
-            app.run_worker_async,
+        make = partial(
+            Worker,
+            app,
             install_signal_handlers=False,
             delete_jobs="always",
             update_heartbeat_interval=rhythm.beat,
             stalled_worker_timeout=rhythm.dead,
         )
         workers = [
-            asyncio.create_task(start(name=name, queues=[RANGES], concurrency=concurrency)),
-            asyncio.create_task(start(name=f"{name} ticks", queues=[TICKS], concurrency=1)),
+            make(name=name, queues=[RANGES], concurrency=concurrency),
+            make(name=f"{name} ticks", queues=[TICKS], concurrency=1),
         ]
+        running = [asyncio.create_task(worker.run()) for worker in workers]  # type: ignore[no-untyped-call]
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told.set)
         telling = asyncio.create_task(told.wait())
-        await asyncio.wait([*workers, telling], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*running, telling], return_when=asyncio.FIRST_COMPLETED)
         # Whichever it was: the letters on the wire are finished, and the rest is handed back.
         stop.set()
-        for task in (*workers, telling):
-            task.cancel()
-        ended = await asyncio.gather(*workers, return_exceptions=True)
+        telling.cancel()
+        # Not cancelled: one that was just about to begin would go on counting as alive.
+        for worker in workers:
+            worker.stop()  # type: ignore[no-untyped-call]
+        ended = await asyncio.gather(*running, return_exceptions=True)
     for error in ended:
         if isinstance(error, Exception):
             log.error("the worker ended: %s", error)
