@@ -16,6 +16,7 @@ from benchmarks import (
     sending,
     sending_claims,
     testing,
+    working,
 )
 from benchmarks.exports import write_export
 from benchmarks.importing import Imported, imported
@@ -170,6 +171,14 @@ def personalising_rate(_seed: int) -> Result:
     return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
 
 
+def workers_rate(_seed: int) -> Result:
+    """Many workers on this machine's cores are not much slower than one: they do not wait for each other."""
+    one, many = working.measure()
+    holds = many >= working.BAR * one
+    figures = f"one: {one:,.0f} letters a second; {working.WORKERS}: {many:,.0f}"
+    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
+
+
 CLAIMS = (
     Claim(
         "sources",
@@ -232,6 +241,24 @@ CLAIMS = (
             environment={"PROVE_KILLS": "200", "PROVE_KILLS_USUAL": "500"},
             limit=180 * MINUTE,
         ),
+    ),
+    Claim(
+        "workers",
+        "Of four workers on one issue, one after the other killed at any moment, nobody is lost, and nobody"
+        " gets two while letters in doubt are held; hosts that are cut off or stand still are taken over.",
+        "100 kills in each case",
+        ByTests(
+            [f"{SOURCES}/test_workers.py", f"{SOURCES}/test_hosts.py"],
+            environment={"PROVE_KILLS": "100"},
+            limit=60 * MINUTE,
+        ),
+    ),
+    Claim(
+        "workers-rate",
+        f"{working.WORKERS} workers on one PostgreSQL send at least {working.BAR:.0%} of what one does on the"
+        " same cores.",
+        f"median of {working.ROUNDS}",
+        workers_rate,
     ),
     Claim(
         "rendering",

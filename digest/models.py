@@ -242,15 +242,29 @@ class Item(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One process that dispatches an issue. Its id is the fencing number on what it leases."""
+    """One dispatch of an issue, or of a range of it. Its id is the fencing number on what it leases."""
 
     id: int | None = Field(default=None, primary_key=True)
     issue_id: int = Field(foreign_key="issue.id", index=True)
     host: str
     pid: int
     started_at: datetime = Field(sa_type=Instant)
-    #: None while it works, and for ever if it was killed
+    #: its last heartbeat, by the database's clock; only PostgreSQL's runs have one, for there they are many
+    seen_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: None while it works; on SQLite for ever if it was killed, else until another run takes it over
     ended_at: datetime | None = Field(default=None, sa_type=Instant)
+    #: why it stopped itself; "" where it did not
+    stopped: str = Field(default="", sa_column_kwargs={"server_default": ""})
+
+
+class Pace(SQLModel, table=True):
+    """When the next letter may begin, whichever run it is of: one row, for one relay."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="pace_once"),)
+
+    id: int = Field(default=1, primary_key=True)
+    #: by the database's clock
+    next_at: datetime = Field(sa_type=Instant)
 
 
 class Delivery(SQLModel, table=True):

@@ -96,7 +96,7 @@ def _look(house: House, now: datetime, ticked: Ticked) -> None:
     """Whether last month's issue is missing; told once, and only where its reason was not told before."""
     month = Month.of(now, house.press.publication.zone).previous
     with reading(house.engine) as session:
-        missing = why_missing(standing(session, month), month, house.schedule, now)
+        missing = why_missing(standing(session, month, now), month, house.schedule, now)
         told = was_told(session, *(f"{what}:{month}" for what in TOLD))
     if missing:
         ticked.known.append(missing)
@@ -212,19 +212,23 @@ def _dispatch(house: House, month: Month, now: datetime, ticked: Ticked) -> None
     try:
         line = house.dispatch(month)
     except DigestError as error:
-        if isinstance(error, Stopped):
-            subject, then = f"{month} stopped while sending", "the next run goes on where this one stopped"
-        else:
-            subject, then = f"{month} is not sent", "a run goes on as soon as that is settled"
-        body = f"{error}\nNobody is lost: {then}.\n"
-        with writing(house.engine) as session:
-            new = tell(session, f"stopped:{month}:{now:%Y-%m-%d}", subject, body, now)
-        if new:
+        if tell_stopped(house.engine, str(month), error, now):
             ticked.wrong.append(error)
         ticked.known.append(str(error))
     else:
         if line:
             ticked.done.append(line)
+
+
+def tell_stopped(engine: Engine, month: str, error: DigestError, now: datetime) -> bool:
+    """The editors are told that *month* stopped, once a day; whether that is news."""
+    if isinstance(error, Stopped):
+        subject, then = f"{month} stopped while sending", "the next run goes on where this one stopped"
+    else:
+        subject, then = f"{month} is not sent", "a run goes on as soon as that is settled"
+    body = f"{error}\nNobody is lost: {then}.\n"
+    with writing(engine) as session:
+        return tell(session, f"stopped:{month}:{now:%Y-%m-%d}", subject, body, now)
 
 
 def _tell(house: House, event: str, subject: str, body: str, now: datetime, ticked: Ticked) -> None:

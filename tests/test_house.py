@@ -68,17 +68,21 @@ digest.issue.edit digest.issue.explain digest.issue.contents
 
 digest.settings digest.trace digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
-digest.sending.relaylog
+digest.sending.relaylog digest.sending.ranges
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
+digest.sending.runs digest.sending.pace
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
+digest.sending.heartbeat
 digest.sending.courier digest.postroom
 digest.sending.dispatch
-digest.sending.send digest.sending.trial
+digest.sending.handing
+digest.sending.send digest.sending.trial digest.sending.jobs
 digest.outfit
 
 digest.tick
+digest.job
 digest.web.pages digest.web.serving digest.web.forms
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
@@ -87,7 +91,7 @@ digest.demo digest.cli.opened
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
 digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
-digest.cli.starting digest.cli.serving digest.cli.ending
+digest.cli.starting digest.cli.serving digest.cli.ending digest.cli.working
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -112,17 +116,24 @@ ONLY = {
         "digest.web.serving",
         "digest.demo",
     },
-    # the run's connections and their committer; a look-up of a name, which has no time limit of its
-    # own; premailer's lock; one count for all monitors; events handed down to a run by the roots
+    # the run's connections, their committer, heartbeat and pace; a look-up of a name, which has no time
+    # limit of its own; premailer's lock; one count for all monitors; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
         "digest.sending.courier",
         "digest.sending.commits",
         "digest.sending.send",
+        "digest.sending.heartbeat",
+        "digest.sending.handing",
+        "digest.sending.pace",
+        "digest.sending.jobs",
+        "digest.job",
+        "digest.cli.working",
         "digest.sources.wire",
         "digest.letter.inline",
         "digest.cli.sending",
+        "digest.cli.ticking",
         "digest.web.monitor",
         "digest.demo",
     },
@@ -272,6 +283,10 @@ SQL = {
     "digest.sending.lineage",
     "digest.sending.accepting",
     "digest.sending.reconcile",
+    "digest.sending.runs",
+    "digest.sending.pace",
+    "digest.sending.ranges",
+    "digest.sending.jobs",
 }
 
 

@@ -35,7 +35,12 @@ def test_systemd_has_nothing_against_the_units(tmp_path: Path) -> None:
         lacking("systemd-analyze")
     assert program is not None
     units = {Path(path).name: text for path, text in files("ini").items() if "/system/" in path}
-    assert sorted(units) == ["letters-pages.service", "letters-run.service", "letters-run.timer"]
+    assert sorted(units) == [
+        "letters-pages.service",
+        "letters-run.service",
+        "letters-run.timer",
+        "letters-worker.service",
+    ]
     here = shutil.which("true")
     assert here is not None
     for name, content in units.items():

@@ -22,6 +22,7 @@ ROOMS = {
     "serve": "serving:app",
     "dispatch": "sending:app",
     "run": "ticking:app",
+    "worker": "working:app",
     "audit": "sending:app",
     "resolve": "sending:app",
     "trace": "sending:app",

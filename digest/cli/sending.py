@@ -20,6 +20,7 @@ from digest.outfit import clock, manner_of, relay_of, stencil_of, suppression_se
 from digest.sending.audit import Decision, Tally, resolve, tally
 from digest.sending.dispatch import Outcome
 from digest.sending.dispatch import Progress as Sent
+from digest.sending.handing import Crew
 from digest.sending.send import send, take_stock
 from digest.sending.spool import spool_of
 from digest.trace import trace
@@ -29,6 +30,8 @@ from subscribers.roll import find
 app = typer.Typer()
 
 MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
+SENDING_ENDS = "finishing the letters on the wire, the rest stays queued"
+WATCHING_ENDS = "no longer watching, the workers go on"
 
 
 @app.command()
@@ -36,8 +39,10 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
     """Send what is approved and not yet accepted; safe to run twice, at once, after a crash."""
     house = opened(ctx)
     goes_on = f"`digest dispatch {month}` goes on"
-    with interruptible(goes_on) as stop, shown(quiet=as_json) as report:
-        outcome = send_(house, house.month(month), report, stop)
+    crew = crew_of(house)
+    ending = WATCHING_ENDS if crew is not None and crew.is_there() else SENDING_ENDS
+    with interruptible(goes_on, ending) as stop, shown(quiet=as_json) as report:
+        outcome = send_(house, house.month(month), report, stop, crew)
     if as_json:
         say_json(outcome.tally.as_json())
     else:
@@ -46,14 +51,31 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
         warn(summary(month, outcome))
     if outcome.stopped:
         raise Stopped(f"{month} stopped: {outcome.stopped}; {goes_on}")
-    if stop.is_set() and not outcome.is_finished:
+    if stop.is_set() and not (outcome.is_finished or outcome.is_with_workers):
         warn(f"{month} was interrupted, and nothing is lost: {goes_on}")
     if outcome.tally.held:
         raise DigestError(waiting(month, outcome.tally.held))
 
 
-def send_(house: Opened, month: Month, report: Callable[[Sent], None], stop: threading.Event) -> Outcome:
-    """What is approved for *month* is sent, as the settings have it."""
+def crew_of(house: Opened) -> Crew | None:
+    """The store's workers; None where there can be none."""
+    if house.engine.dialect.name != "postgresql":
+        return None
+    # Only where it is used: it takes a quarter of a second to load.
+    from digest.sending.jobs import Queue  # noqa: PLC0415
+
+    return Queue(house.engine)
+
+
+def send_(
+    house: Opened,
+    month: Month,
+    report: Callable[[Sent], None],
+    stop: threading.Event,
+    crew: Crew | None,
+    is_watching: bool = True,
+) -> Outcome:
+    """What is approved for *month* is sent, as the settings have it, or handed to *crew*."""
     suppression_secret_of(house.settings)  # nobody is written to who could not say "never again"
     return send(
         house.engine,
@@ -66,6 +88,8 @@ def send_(house: Opened, month: Month, report: Callable[[Sent], None], stop: thr
         jitter=random.SystemRandom().random,
         report=report,
         stop=stop,
+        crew=crew,
+        is_watching=is_watching,
     )
 
 
@@ -74,6 +98,8 @@ def summary(month: str, outcome: Outcome) -> str:
     if outcome.is_running_elsewhere:
         return f"{month} is being sent by another run: nothing to do here"
     told = [f"{month}: {_counts(outcome.tally)}"]
+    if outcome.is_with_workers:
+        told.append(f"the workers go on; `digest issue pause {month}` stops them")
     if outcome.is_finished:
         told.append("it is sent")
     elif outcome.next_due_at is not None:
@@ -104,8 +130,8 @@ def _counts(counted: Tally) -> str:
 
 
 @contextmanager
-def interruptible(goes_on: str) -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end the run in order: what is on the wire is finished.
+def interruptible(goes_on: str, ending: str = SENDING_ENDS) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM say *ending* and end the run in order: what is on the wire is finished.
 
     A second Ctrl-C ends it at once. Nothing is lost by that either: letters whose answer was not written
     down are in doubt.
@@ -121,7 +147,7 @@ def interruptible(goes_on: str) -> Iterator[threading.Event]:
             _end_at_once(goes_on)
         elif not stop.is_set():
             again = "; once more Ctrl-C ends at once" if number == signal.SIGINT else ""
-            warn(f"finishing the letters on the wire, the rest stays queued{again}")
+            warn(f"{ending}{again}")
             stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,6 +1,7 @@
 """`digest run`: what cron calls."""
 
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -9,8 +10,8 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from digest.cli.opened import opened, say, warn
-from digest.cli.sending import interruptible, send_, summary, waiting
+from digest.cli.opened import Opened, opened, say, warn
+from digest.cli.sending import crew_of, interruptible, send_, summary, waiting
 from digest.errors import DigestError, Stopped
 from digest.health import beat
 from digest.month import Month
@@ -30,16 +31,27 @@ def run(ctx: typer.Context) -> None:
     """Do what is due: fetch, build, tell the editors, send, try again. For cron, every five minutes."""
     house = opened(ctx)
 
-    def send_month(month: Month) -> str:
+    def send(month: Month) -> str:
         with interruptible("the next run goes on") as stop:
-            outcome = send_(house, month, alive(house.engine), stop)
-        if outcome.stopped:
-            raise Stopped(outcome.stopped)
-        if outcome.tally.held and outcome.is_finished:
-            raise DigestError(waiting(str(month), outcome.tally.held))
-        return summary(str(month), outcome) if outcome.is_finished else ""
+            return send_month(house, month, stop)
 
-    ticked = tick(house_of(house.settings, house.engine, send_month), clock())
+    if wrong := tick_once(house, send):
+        raise typer.Exit(max(error.exit_code for error in wrong))
+
+
+def send_month(house: Opened, month: Month, stop: threading.Event) -> str:
+    """What a tick does with a month that is due: sent, or handed to workers, and a line if that is news."""
+    outcome = send_(house, month, alive(house.engine), stop, crew_of(house), is_watching=False)
+    if outcome.stopped:
+        raise Stopped(outcome.stopped)
+    if outcome.tally.held and outcome.is_finished:
+        raise DigestError(waiting(str(month), outcome.tally.held))
+    return summary(str(month), outcome) if outcome.is_finished else ""
+
+
+def tick_once(house: Opened, send: Callable[[Month], str]) -> list[DigestError]:
+    """What is due is done and told; what is wrong that was not before."""
+    ticked = tick(house_of(house.settings, house.engine, send), clock())
     beat(house.engine, clock(), good=ticked.is_good)
     if sys.stdout.isatty():
         for line in ticked.done or ["nothing is due"]:
@@ -50,8 +62,7 @@ def run(ctx: typer.Context) -> None:
             warn(f"the heartbeat was not heard: {problem}")
     for error in ticked.wrong:
         warn(str(error))
-    if ticked.wrong:
-        raise typer.Exit(max(error.exit_code for error in ticked.wrong))
+    return ticked.wrong
 
 
 def alive(engine: Engine) -> Callable[[Progress], None]:

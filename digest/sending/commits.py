@@ -156,6 +156,11 @@ class Committer:
             self._lying.append(lying)
             self._ready.notify()
 
+    def give_up(self, why: Stopped) -> None:
+        """No further mark is written, nor is a store that fails tried again."""
+        self._fail(why)
+        self.hurry.set()
+
     def close(self) -> None:
         """All that was handed in is written, or `failure` says why it is not; the thread is gone."""
         with self._ready:

@@ -1,30 +1,36 @@
 """The run: an issue's letters are leased, sent over several connections at once, and written down.
 
 A subscriber never pays for our own troubles: where the relay refuses *us*, or cannot be reached, the run
-stops, says why in one line, and everything unsent is still queued. Only one run per store is at work;
-whatever an earlier one left behind is taken over first. Safe to call at any time, any number of times.
+stops, says why in one line, and everything unsent is still queued. Only one run per store is at work, or
+those of workers, each on a range of the letters; whatever is left behind by runs that are gone is taken over
+first. Safe to call at any time, any number of times.
 """
 
 import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from digest.database import reading, writing
 from digest.errors import DigestError, Stopped
 from digest.models import Delivered, Issue, Status
-from digest.sending import ledger
+from digest.sending import ledger, runs
 from digest.sending.audit import Tally, finish, next_due_at, tally
 from digest.sending.breaker import Breaker
-from digest.sending.commits import Committer, at_once
+from digest.sending.commits import Committer, TakenOver, at_once, patiently
 from digest.sending.courier import Courier
-from digest.sending.exclusive import exclusive
+from digest.sending.exclusive import exclusive, together
+from digest.sending.heartbeat import Heartbeat, Pulse
+from digest.sending.pace import Pacer, reserve
+from digest.sending.ranges import Range
 from digest.sending.relay import Relay
 from digest.sending.round import Manner, Round, Stencil
 
@@ -52,6 +58,10 @@ class Outcome:
     tally: Tally
     #: another run is at work; this one did nothing
     is_running_elsewhere: bool = False
+    #: its letters are in the hands of workers, which go on
+    is_with_workers: bool = False
+    #: others found the run to be gone and took over what it had; whatever is left is theirs to send
+    is_taken_over: bool = False
     #: the issue is sent: nobody is left to send to
     is_finished: bool = False
     #: why the run stopped itself, one line; "" where it did not
@@ -72,20 +82,25 @@ def dispatch(
     report: Callable[[Progress], None],
     stop: threading.Event,
     refresh: Callable[[], object] = lambda: None,
+    within: Range | None = None,
+    pulse: Pulse | None = None,
 ) -> Outcome:
     """The frozen issue is sent as far as it can be now; safe to call twice, at once, and after a crash.
 
     *jitter* gives numbers from 0 to 1. *report* is called from this thread only, a few times a second.
     Setting *stop* ends the run in order: what is on the wire is finished, the rest stays queued.
-    *refresh* is called before letters are leased, a few hundred at a time.
+    *refresh* is called before letters are leased, a few hundred at a time. *within* a range it works beside
+    other runs, on PostgreSQL only; without one it is the only run of the store.
     Raises DigestError where the issue is not one that is sending or sent, `StoreFailed` where the store
     cannot be written to at all.
     """
-    with exclusive(engine) as mine:
+    pulse = pulse or Pulse()
+    with exclusive(engine) if within is None else together(engine) as mine:
         before = at_once(lambda: _standing(engine, issue_id))
         if not mine:
             return Outcome(tally=before, is_running_elsewhere=True)
-        run_id, frozen_at = at_once(lambda: _begin(engine, issue_id, manner, now()))
+        lease = None if within is None else pulse.lease
+        run_id, frozen_at = at_once(lambda: _begin(engine, issue_id, manner, now(), lease))
         committer = Committer(engine, issue_id, run_id, now, manner.patience)
         shared = Round(
             engine=engine,
@@ -100,15 +115,18 @@ def dispatch(
             breaker=Breaker(frozen_at),
             stop=stop,
             refresh=refresh,
+            pacer=_pacer(engine, manner, committer),
+            within=within,
         )
         try:
-            _work(shared, lambda: report(_progress(before, shared)))
+            with _beating(shared, pulse):
+                _work(shared, lambda: report(_progress(before, shared)))
         finally:
             if stop.is_set():
                 # Whoever told us to stop will not wait for a store that is away.
                 committer.hurry.set()
             committer.close()
-            at_once(lambda: _release(engine, run_id, now()))
+            at_once(lambda: _release(engine, run_id, now(), shared.why or committer.failure))
         return at_once(lambda: _end(engine, issue_id, manner, now(), shared.why or committer.failure))
 
 
@@ -125,19 +143,72 @@ def _standing(engine: Engine, issue_id: int) -> Tally:
         return tally(session, issue_id)
 
 
-def _begin(engine: Engine, issue_id: int, manner: Manner, now: datetime) -> tuple[int, datetime]:
-    """A new run, after what earlier ones left behind was taken over: its id; when the issue was frozen."""
+def _begin(
+    engine: Engine, issue_id: int, manner: Manner, now: datetime, lease: float | None
+) -> tuple[int, datetime]:
+    """A new run, after what earlier ones left behind was taken over: its id; when the issue was frozen.
+
+    With *lease*, others may be at work: those that were not seen for so many seconds are gone.
+    """
     with writing(engine) as session:
+        if lease is not None:
+            take_over_late(session, issue_id, manner, now, lease)
         run_id = ledger.begin_run(session, issue_id, socket.gethostname(), os.getpid(), now)
-        # We hold the store's only place as a dispatcher: every other run is gone.
-        ledger.take_over(session, [run_id], now)
-        ledger.reconsider(session, issue_id, manner.resend, now)
+        if has_heartbeat(engine):
+            runs.beat(session, run_id)
+        if lease is None:
+            # We hold the store's only place as a dispatcher: every other run is gone.
+            ledger.take_over(session, [run_id], now)
+            ledger.reconsider(session, issue_id, manner.resend, now)
         return run_id, session.get_one(Issue, issue_id).frozen_at or now
 
 
-def _release(engine: Engine, run_id: int, now: datetime) -> None:
+def take_over_late(session: Session, issue_id: int, manner: Manner, now: datetime, lease: float) -> None:
+    """What runs left that were not seen for *lease* seconds is taken over; nobody else does so meanwhile."""
+    runs.one_at_a_time(session)
+    ledger.take_over(session, runs.living(session, lease), now, issue_id)
+    ledger.reconsider(session, issue_id, manner.resend, now)
+
+
+def has_heartbeat(engine: Engine) -> bool:
+    """Whether runs on this store show that they live: on SQLite there is one, and the kernel knows of it."""
+    return engine.dialect.name == "postgresql"
+
+
+@contextmanager
+def _beating(shared: Round, pulse: Pulse) -> Iterator[None]:
+    """The run is seen to live; where it is not, it ends, and nothing more is marked."""
+    if not has_heartbeat(shared.engine):
+        yield
+        return
+
+    def lost(why: Stopped) -> None:
+        shared.committer.give_up(why)
+        shared.end(why)
+
+    heartbeat = Heartbeat(shared.engine, shared.run_id, pulse, lost)
+    try:
+        yield
+    finally:
+        heartbeat.stop()
+
+
+def _pacer(engine: Engine, manner: Manner, committer: Committer) -> Pacer | None:
+    """What gives the letters their turns; None where there is no rate."""
+    if not manner.rate:
+        return None
+    return Pacer(
+        manner.rate,
+        lambda number: patiently(
+            lambda: reserve(engine, number, manner.rate), manner.patience, committer.hurry
+        ),
+    )
+
+
+def _release(engine: Engine, run_id: int, now: datetime, why: Stopped | None) -> None:
+    stopped = "" if isinstance(why, TakenOver) else str(why or "")
     with writing(engine) as session:
-        ledger.end_run(session, run_id, now)
+        ledger.end_run(session, run_id, now, stopped)
 
 
 def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stopped | None) -> Outcome:
@@ -148,6 +219,7 @@ def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stop
             tally=tally(session, issue_id),
             is_finished=session.get_one(Issue, issue_id).status is Status.SENT,
             stopped=str(why or ""),
+            is_taken_over=isinstance(why, TakenOver),
             next_due_at=next_due_at(session, issue_id),
         )
 

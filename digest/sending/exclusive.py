@@ -1,8 +1,9 @@
-"""One dispatcher per store: whoever dispatches holds a lock that ends with its process.
+"""One dispatcher per store, or many workers: whoever sends holds a lock that ends with its process.
 
 SQLite has no lock that outlives a transaction, so there it is `flock` on a file beside the database,
 which the kernel lets go at whatever death. PostgreSQL has session advisory locks, which end with the
-connection. Neither waits, neither can be left behind, so the next run takes over at once.
+connection. Neither waits, neither can be left behind, so the next run takes over at once. On PostgreSQL
+the workers' runs share the lock, so that they and a single dispatcher keep each other out.
 """
 
 import fcntl
@@ -13,8 +14,14 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from digest.errors import UsageError
+
 #: "mdigest" as bytes, the number of our advisory lock in the store's database
 ADVISORY_LOCK = int.from_bytes(b"mdigest")
+
+
+class Cramped(UsageError):
+    """A store that only one process may send from."""
 
 
 @contextmanager
@@ -24,8 +31,27 @@ def exclusive(engine: Engine) -> Iterator[bool]:
         with _flocked(_lock_file(engine)) as mine:
             yield mine
     else:
-        with _advised(engine) as mine:
+        with _advised(engine, "pg_try_advisory_lock") as mine:
             yield mine
+
+
+@contextmanager
+def together(engine: Engine) -> Iterator[bool]:
+    """True: only workers send from this store until the end; False: a single dispatcher does.
+
+    `Cramped` on SQLite.
+    """
+    require_room(engine)
+    with _advised(engine, "pg_try_advisory_lock_shared") as mine:
+        yield mine
+
+
+def require_room(engine: Engine) -> None:
+    """`Cramped` where the store is not on PostgreSQL."""
+    if engine.dialect.name != "postgresql":
+        raise Cramped(
+            "workers need PostgreSQL (DIGEST_DATABASE_URL): from SQLite one process sends, `digest run`"
+        )
 
 
 def _lock_file(engine: Engine) -> Path:
@@ -50,11 +76,11 @@ def _flocked(path: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def _advised(engine: Engine) -> Iterator[bool]:
+def _advised(engine: Engine, take: str) -> Iterator[bool]:
     # AUTOCOMMIT: a transaction left open for hours would keep PostgreSQL from cleaning up.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         lock = {"number": ADVISORY_LOCK}
-        mine = bool(connection.execute(text("SELECT pg_try_advisory_lock(:number)"), lock).scalar())
+        mine = bool(connection.execute(text(f"SELECT {take}(:number)"), lock).scalar())
         try:
             yield mine
         finally:

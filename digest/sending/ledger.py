@@ -34,12 +34,14 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 from sqlmodel import Session, SQLModel
 
 from digest.errors import DigestError
 from digest.models import Delivered, Issue, Run, Status
+from digest.sending.ranges import Range
 
 # Core statements throughout: the ORM, row by row, writes a sixth of the rows a second.
 _delivery = SQLModel.metadata.tables["delivery"]
@@ -51,12 +53,6 @@ _d = _delivery.c
 DOUBT_REST = timedelta(minutes=15)
 #: how often a letter may be in doubt and be sent again by itself: at most two copies
 DOUBTS = 1
-#: how long after each try a deferred letter waits; the last one repeats
-RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (15, 30, 60, 120, 240))
-#: as RFC 5321, section 4.5.4.1 has it, give up after days, not hours …
-GIVE_UP_AFTER = timedelta(hours=72)
-#: … but never after a few tries only, for a machine that slept through the days
-GIVE_UP_TRIES = 5
 
 HELD_BY_POLICY = "in doubt: the relay may have it; letters in doubt are held (DIGEST_IN_DOUBT=hold)"
 HELD_AFTER_RESEND = "in doubt for the second time: the relay may have both copies or none"
@@ -101,18 +97,6 @@ class Takeover:
     freed: int
 
 
-def retry_at(attempts: int, first_at: datetime, now: datetime, jitter: float) -> datetime | None:
-    """When a letter deferred for the *attempts*th time is tried again; None: not any more, a person decides.
-
-    *first_at* is its first try; *jitter*, from 0 to 1, adds up to a tenth, so that what was deferred
-    together does not come back together.
-    """
-    if now - first_at >= GIVE_UP_AFTER and attempts >= GIVE_UP_TRIES:
-        return None
-    wait = RETRY_AFTER[min(attempts, len(RETRY_AFTER)) - 1]
-    return now + wait * (1 + jitter / 10)
-
-
 def freeze(session: Session, issue_id: int, audience: Select[Any], now: datetime) -> int:
     """The approved issue is sending to exactly those *audience* selects now; returns how many.
 
@@ -155,27 +139,37 @@ def begin_run(session: Session, issue_id: int, host: str, pid: int, now: datetim
     return run.id
 
 
-def end_run(session: Session, run_id: int, now: datetime) -> None:
-    """The run is over and what it leased and never marked is free."""
+def end_run(session: Session, run_id: int, now: datetime, stopped: str = "") -> None:
+    """The run is over, *stopped* says why if it stopped itself; what it leased and never marked is free."""
     _free(session, _d.run_id == run_id)
-    session.connection().execute(update(_run).where(_run.c.id == run_id).values(ended_at=now))
+    values = {"ended_at": now, "stopped": stopped}
+    session.connection().execute(update(_run).where(_run.c.id == run_id).values(values))
 
 
-def lease(session: Session, issue_id: int, run_id: int, now: datetime, limit: int) -> list[Leased]:
+def lease(
+    session: Session, issue_id: int, run_id: int, now: datetime, limit: int, within: Range | None = None
+) -> list[Leased]:
     """Up to *limit* letters are this run's: never tried ones first, then tried ones, then deferred and due.
 
-    [] too where the issue is not sending (any more). What was refused for our own fault comes after
-    the untried, so that it cannot stand in everybody's way.
+    [] too where the issue is not sending (any more), or another run has taken this one over. What was
+    refused for our own fault comes after the untried, so that it cannot stand in everybody's way.
     """
-    if not is_sending(session, issue_id):
+    if not is_sending(session, issue_id) or not _is_at_work(session, run_id):
         return []
-    free = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None))
-    due = and_(_d.state == Delivered.DEFERRED, _d.due_at <= now)
+    here = true() if within is None else _d.id.between(within.first, within.last)
+    free = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None), here)
+    due = and_(_d.state == Delivered.DEFERRED, _d.due_at <= now, here)
     leased: list[Leased] = []
     for which in (and_(free, _d.attempts == 0), and_(free, _d.attempts > 0), due):
         if len(leased) < limit:
             leased += _lease(session, issue_id, run_id, which, limit - len(leased))
     return leased
+
+
+def _is_at_work(session: Session, run_id: int) -> bool:
+    """Whether the run is not over; until the transaction ends nobody can take it over."""
+    statement = select(_run.c.ended_at).where(_run.c.id == run_id).with_for_update(read=True)
+    return session.connection().execute(statement).scalar_one() is None
 
 
 def _lease(
@@ -338,20 +332,26 @@ def is_sending(session: Session, issue_id: int) -> bool:
     return status is Status.SENDING
 
 
-def take_over(session: Session, living: Collection[int], now: datetime) -> Takeover:
+def take_over(
+    session: Session, living: Collection[int], now: datetime, issue_id: int | None = None
+) -> Takeover:
     """What runs that are not *living* left behind: marked letters are in doubt, leased ones are free.
 
-    Only a process that knows which runs live may say so: with one dispatcher per store, its own.
+    Of one issue, or of all. Only who knows which runs live may say so: with one dispatcher per store its
+    own, with many `runs.living`.
     """
     gone = or_(_d.run_id.is_(None), _d.run_id.not_in(living))
+    if issue_id is not None:
+        gone = and_(gone, _d.issue_id == issue_id)
     marked = session.connection().execute(
         select(_d.id, _d.marked_at).where(_d.state == Delivered.SENDING, gone)
     )
-    rows = marked.all()
-    for row in rows:
-        session.connection().execute(
+    taken = 0
+    for row in marked.all():
+        # Asked again: where others write at the same time, a run that is late may have settled it just now.
+        result = session.connection().execute(
             update(_delivery)
-            .where(_d.id == row.id)
+            .where(_d.id == row.id, _d.state == Delivered.SENDING, gone)
             .values(
                 state=Delivered.IN_DOUBT,
                 doubts=_d.doubts + 1,
@@ -360,7 +360,8 @@ def take_over(session: Session, living: Collection[int], now: datetime) -> Takeo
                 reason="the run that sent it ended before an answer was written down",
             )
         )
-    return Takeover(in_doubt=len(rows), freed=_free(session, gone))
+        taken += result.rowcount
+    return Takeover(in_doubt=taken, freed=_free(session, gone))
 
 
 def reconsider(session: Session, issue_id: int, resend: bool, now: datetime) -> None:

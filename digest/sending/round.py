@@ -5,7 +5,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from time import monotonic
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine
@@ -17,7 +16,9 @@ from digest.sending import ledger
 from digest.sending.breaker import Breaker, Heard
 from digest.sending.commits import Committer, patiently
 from digest.sending.ledger import Leased, Settlement
+from digest.sending.pace import Pacer
 from digest.sending.parcel import Parcel
+from digest.sending.ranges import Range
 from digest.sending.relay import Relay
 from subscribers.audience import Recipient, welcome
 
@@ -77,6 +78,10 @@ class Round:
     stop: threading.Event
     #: brings the store up to date before letters are leased: whoever left meanwhile has left
     refresh: Callable[[], object]
+    #: when each letter may begin; None: at once
+    pacer: Pacer | None = None
+    #: the letters it is about; None: all of the issue
+    within: Range | None = None
     #: the run's letters by the state they came to
     counts: Counter[Delivered] = field(default_factory=Counter)
     #: what the relay refused last, or why it could not be reached; "" where nothing yet
@@ -93,8 +98,6 @@ class Round:
     _supply: deque[Leased] = field(default_factory=deque)
     _setbacks: int = 0
     _connected: int = 0
-    #: when the next letter may begin, on the monotonic clock
-    _slot: float = 0
 
     def end(self, why: Stopped | None = None) -> None:
         """No further letter is begun."""
@@ -122,14 +125,16 @@ class Round:
         """
         with self._supply_lock:
             taken = self._supply.popleft() if self._supply and not self.is_ending else None
-        if taken is not None:
-            self._pace()
+        if taken is None or self.pacer is None:
+            return taken
+        if not self.pacer.take(self.stop) or self.ending.is_set():
+            raise Over
         return taken
 
     def next_at_once(self) -> Leased | None:
         """The next letter; None where it is nobody's turn yet, or there is none at hand."""
         with self._supply_lock:
-            if not self._supply or self.is_ending or not self._is_due():
+            if not self._supply or self.is_ending or (self.pacer is not None and not self.pacer.take_due()):
                 return None
             return self._supply.popleft()
 
@@ -204,26 +209,7 @@ class Round:
     def _lease(self) -> list[Leased]:
         self.refresh()
         with writing(self.engine) as session:
-            return ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE)
-
-    def _is_due(self) -> bool:
-        """Whether a letter may begin now; then the next one may when the rate allows."""
-        if not self.manner.rate:
-            return True
-        with self._lock:
-            if self._slot > monotonic():
-                return False
-            self._slot = monotonic() + 1 / self.manner.rate
-            return True
-
-    def _pace(self) -> None:
-        if not self.manner.rate:
-            return
-        with self._lock:
-            self._slot = max(self._slot, monotonic())
-            wait, self._slot = self._slot - monotonic(), self._slot + 1 / self.manner.rate
-        if wait > 0 and (self.stop.wait(wait) or self.ending.is_set()):
-            raise Over
+            return ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE, self.within)
 
     def _patiently(self, action: Callable[[], T]) -> T:
         return patiently(action, self.manner.patience, self.committer.hurry)

@@ -166,8 +166,9 @@ def run(
     stop: threading.Event | None = None,
     refresh: Callable[[], object] = lambda: None,
     report: Callable[[Progress], None] = lambda _progress: None,
+    **more: Any,
 ) -> Outcome:
-    """What one dispatch left behind."""
+    """What one dispatch left behind; *more* goes to `dispatch`."""
     jitters = itertools.cycle([0.0, 0.5, 1.0])
     return dispatch(
         engine,
@@ -180,4 +181,5 @@ def run(
         report=report,
         stop=stop or threading.Event(),
         refresh=refresh,
+        **more,
     )

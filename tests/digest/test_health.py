@@ -105,13 +105,24 @@ def test_letters_that_wait_while_nobody_gets_one_are_seen(engine: Engine) -> Non
             if number < 2:
                 row.state, row.settled_at = Delivered.ACCEPTED, DUE + number * HOUR
     with reading(engine) as session:
-        found = standing(session, MONTH)
+        found = standing(session, MONTH, DUE + HOUR)
     assert (found.status, found.queued, found.accepted_at) == (Status.SENDING, True, DUE + HOUR)
     assert look(engine, DUE + 1.9 * HOUR).missing == ""
     assert "stopped while sending" in look(engine, DUE + 2 * HOUR).missing
     with writing(engine) as session:
         session.get_one(Issue, issue_id).status = Status.PAUSED
     assert look(engine, DUE + 2 * HOUR).missing == ""
+
+
+def test_the_last_range_may_be_done_long_before_another(engine: Engine) -> None:
+    """R-10: of many workers one may still be sending when the letters of the last rows are long accepted."""
+    frozen(engine, 3)
+    with writing(engine) as session:
+        for number, row in enumerate(session.exec(select(Delivery).order_by(col(Delivery.id)))):
+            if number != 1:
+                row.state, row.settled_at = Delivered.ACCEPTED, DUE + (2 - number) * HOUR
+    assert look(engine, DUE + 2.9 * HOUR).missing == ""
+    assert "stopped while sending" in look(engine, DUE + 3 * HOUR).missing
 
 
 def test_an_approved_issue_is_read_with_its_approval(engine: Engine) -> None:

@@ -15,7 +15,8 @@ from digest.errors import DigestError
 from digest.models import Delivered, Delivery, Issue, Status
 from digest.sending import ledger
 from digest.sending.audit import Decision, Tally, finish, next_due_at, resolve, tally
-from digest.sending.ledger import GIVE_UP_AFTER, Leased, Settlement, Takeover, retry_at
+from digest.sending.ledger import Leased, Settlement, Takeover
+from digest.sending.outcome import GIVE_UP_AFTER, retry_at
 from subscribers.audience import audience
 from subscribers.models import State, Subscriber
 from tests.digest.sending import NOW, approved, count_of, frozen, people, rows, tallied

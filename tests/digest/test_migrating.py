@@ -117,6 +117,17 @@ def test_every_store_has_a_name_of_its_own(fresh: Engine, another_store: Callabl
     other.dispose()
 
 
+#: a letter that was sent, in a store of the first version
+SENT = (
+    "INSERT INTO issue (id, month, status, window_start, window_end, timezone, intro, created_at, reason,"
+    " fingerprint)"
+    " VALUES (1, '2015-09', 'sent', '2015-09-01', '2015-10-01', 'UTC', '', '2015-10-01', '', 'f')",
+    "INSERT INTO run (id, issue_id, host, pid, started_at) VALUES (1, 1, 'host', 1, '2015-10-01')",
+    "INSERT INTO delivery (id, issue_id, subscriber_id, state, run_id, attempts, doubts, reply_text, reason)"
+    " VALUES (1, 1, 1, 'accepted', 1, 1, 0, '', '')",
+)
+
+
 def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: Engine) -> None:
     """Suppressions know their cause apart from now on, and consent may say more."""
     settings = config()
@@ -144,6 +155,8 @@ def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: En
                 " VALUES (1, 'confirmed', '2015-10-01', 'editor', 'asked')"
             )
         )
+        for row in SENT:
+            connection.execute(text(row))
     assert upgrade(fresh)
     with fresh.begin() as connection:
         rows = connection.execute(text("SELECT key, cause, reason FROM suppression ORDER BY key")).all()
@@ -154,6 +167,10 @@ def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: En
         ]
         assert connection.execute(text("SELECT act, address FROM consent")).all() == [("confirmed", "")]
         connection.execute(text("UPDATE consent SET act = 'moved'"))
+        ledger = connection.execute(text("SELECT run_id, marks FROM delivery")).all()
+        assert [tuple(row) for row in ledger] == [(1, 0)]
+        told = connection.execute(text("SELECT host, seen_at, stopped FROM run")).all()
+        assert [tuple(row) for row in told] == [("host", None, "")]
     for wrong in ("UPDATE consent SET act = 'dreamt'", "UPDATE suppression SET cause = 'dreamt'"):
         with pytest.raises(IntegrityError), fresh.begin() as connection:
             connection.execute(text(wrong))
