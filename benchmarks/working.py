@@ -15,7 +15,7 @@ from functools import partial
 from sqlalchemy import Engine, text
 
 from benchmarks.personalising import LATIN, of_60_kb
-from benchmarks.sink import HOST, sink
+from benchmarks.sink import CHUNKING, HOST, compiled, running
 from benchmarks.stores import AT, add_issue, add_people, stores
 from benchmarks.turns import Contender, rates
 from digest.database import open_engine, reading, writing
@@ -38,8 +38,8 @@ BAR = 0.9
 
 def measure(letters: int = LETTERS, rounds: int = ROUNDS, workers: int = WORKERS) -> tuple[float, float]:
     """Letters per second of one worker and of *workers*; the medians of rounds in turn."""
-    with stores() as engines, sink() as port:
-        engine = engines["PostgreSQL"]
+    with stores() as engines, compiled() as program, running(program, CHUNKING) as sink:
+        port, engine = sink.port, engines["PostgreSQL"]
         install(engine)
         add_people(engine, letters)
         with _crew(engine, port, 1) as one, _crew(engine, port, workers) as many:
