@@ -120,18 +120,21 @@ class Discarding:
 def discarding(folder: Path) -> Iterator[Discarding]:
     """A relay with its queue and settings in *folder*, until the end; the machine's own is not touched."""
     port, settings = free_port(), folder / "settings"
-    # Its daemons are another user, who must get as far as the queue.
-    folder.chmod(0o755)
-    for one in (settings, folder / "queue", folder / "data"):
-        one.mkdir()
+    # Its daemons are another user, who must get as far as the queue, whatever the umask is: a command of
+    # ours closes it.
+    for one in (folder, settings, folder / "queue", folder / "data"):
+        one.mkdir(exist_ok=True)
+        one.chmod(0o755)
     shutil.chown(folder / "data", "postfix")
     values = {"folder": folder, "commands": Path(program("postfix") or "").parent, "daemons": _daemons()}
     (settings / "main.cf").write_text(MAIN.format(**values))
     (settings / "master.cf").write_text(MASTER.format(host=HOST, port=port))
+    for one in settings.iterdir():
+        one.chmod(0o644)
     log = folder / "log"
     log.touch()
     postfix = [program("postfix") or "postfix", "-c", str(settings)]
-    started = subprocess.run([*postfix, "start"], capture_output=True, text=True)
+    started = subprocess.run([*postfix, "start"], capture_output=True, text=True, umask=0o022)
     try:
         if started.returncode:
             raise RuntimeError(f"Postfix does not start: {_last(log) or started.stderr.strip()}")

@@ -379,7 +379,11 @@ def test_a_postfix_takes_every_letter_of_an_issue() -> None:
     """Bar 7, with 30 for the 100,000."""
     if missing := postfix.lacks():
         lacking(missing)
-    proof = sending_claims.postfix(0, 30)
+    closed = os.umask(0o077)
+    try:
+        proof = sending_claims.postfix(0, 30)
+    finally:
+        os.umask(closed)
     assert proof.outcome is Outcome.HOLDS
     assert proof.figures.startswith("30 of 30 accepted, balanced; 30 left Postfix's queue;")
 
