@@ -53,7 +53,7 @@ class Lying:
 
 @dataclass(slots=True)
 class _Domain:
-    """What one domain answered in this run."""
+    """What one domain answered in this run, from its first refusal on."""
 
     #: whether each of its last letters was refused at RCPT
     refused: deque[bool] = field(default_factory=lambda: deque(maxlen=DOMAIN_WINDOW))
@@ -86,8 +86,13 @@ class Breaker:
         """
         if now >= self._believes_from:
             return None
-        known = self._domains.setdefault(heard.domain, _Domain())
         refused = heard.reply.phase is Phase.RCPT and judge(heard.reply) is Verdict.REJECTED
+        known = self._domains.get(heard.domain)
+        if known is None:
+            if not refused:
+                # What came before the first refusal changes no sum, and a list may have 100,000 domains.
+                return None
+            known = self._domains[heard.domain] = _Domain()
         known.refused.append(refused)
         if refused:
             known.rejected.append(heard.delivery_id)

@@ -1,5 +1,6 @@
 """When a run must stop, and whom it does not believe."""
 
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -149,6 +150,18 @@ def test_no_domain_pays_for_another(answers: list[tuple[str, bool]]) -> None:
         windows = [own[max(0, end - DOMAIN_WINDOW) : end] for end in range(1, len(own) + 1)]
         lied = any(one.domain == domain for one in told if one)
         assert lied is any(sum(window) * 2 > DOMAIN_WINDOW for window in windows)
+
+
+def test_domains_that_refuse_nobody_take_no_memory() -> None:
+    """R-9 for a list of a million: each of its domains would keep a window for itself."""
+    breaker = Breaker(NOW)
+    tracemalloc.start()
+    try:
+        assert lies(breaker, [heard(GOOD, domain=f"d{n}.example") for n in range(20_000)])[-1] is None
+        # What remains is the list of answers; a window each takes 19 MB.
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_only_a_recipient_who_does_not_exist_can_be_such_a_lie() -> None:
