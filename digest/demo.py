@@ -4,7 +4,6 @@ A store, an import, an issue, a preview, an approval, and a dispatch to a real S
 started on loopback for the purpose: what a publication does in a month, in a few seconds.
 """
 
-import random
 import shutil
 import socket
 import threading
@@ -27,11 +26,10 @@ from digest.letter.preview import write_preview
 from digest.lint.finding import Severity
 from digest.migrating import upgrade
 from digest.month import Month
-from digest.outfit import clock, manner_of, relay_of, stencil_of, suppression_secret_of
+from digest.outfit import clock, means_of, suppression_secret_of
 from digest.samples_site import PICTURES, ROOT, SAMPLES, add_samples
 from digest.sending.dispatch import Outcome
 from digest.sending.send import send
-from digest.sending.spool import spool_of
 from digest.settings import Settings, load
 from digest.sources.reading import read_file
 from digest.web.serving import listen, serve
@@ -172,12 +170,7 @@ def _dispatch(engine: Engine, settings: Settings) -> Outcome:
     return send(
         engine,
         Month.parse(MONTH, settings.zone),
-        stencil=stencil_of(settings),
-        relay=relay_of(settings),
-        manner=manner_of(settings),
-        spool=spool_of(engine),
-        now=clock,
-        jitter=random.SystemRandom().random,
+        means_of(settings),
         report=lambda _progress: None,
         stop=threading.Event(),
     )

@@ -1,5 +1,6 @@
 """Settings -> what a run needs; not in `wiring`, whose renderer, readers and pages it does without."""
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -8,6 +9,7 @@ from digest.letter.personalise import Stencil, stencil
 from digest.letter.rendered import Rendered
 from digest.sending.relay import Relay, Security
 from digest.sending.round import Manner
+from digest.sending.send import Means
 from digest.settings import Settings
 from subscribers.tokens import Keyring
 
@@ -37,12 +39,18 @@ def relay_of(settings: Settings) -> Relay:
     )
 
 
-def manner_of(settings: Settings) -> Manner:
-    """How its runs go about it."""
-    return Manner(
-        connections=settings.smtp_connections,
-        rate=settings.smtp_rate,
-        resend=settings.in_doubt == "resend",
+def means_of(settings: Settings) -> Means:
+    """What its letters are sent with."""
+    return Means(
+        stencil=stencil_of(settings),
+        relay=relay_of(settings),
+        manner=Manner(
+            connections=settings.smtp_connections,
+            rate=settings.smtp_rate,
+            resend=settings.in_doubt == "resend",
+        ),
+        now=clock,
+        jitter=random.SystemRandom().random,
     )
 
 

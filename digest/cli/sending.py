@@ -1,7 +1,6 @@
 """Sending and what it left behind: dispatch, audit, resolve, trace."""
 
 import os
-import random
 import signal
 import sys
 import threading
@@ -16,13 +15,12 @@ from digest.database import reading, writing
 from digest.errors import DigestError, FaultFound, Stopped
 from digest.issue.compose import issue_of
 from digest.month import Month
-from digest.outfit import clock, manner_of, relay_of, stencil_of, suppression_secret_of
+from digest.outfit import clock, means_of, suppression_secret_of
 from digest.sending.audit import Decision, Tally, resolve, tally
 from digest.sending.dispatch import Outcome
 from digest.sending.dispatch import Progress as Sent
 from digest.sending.handing import Crew
 from digest.sending.send import send, take_stock
-from digest.sending.spool import spool_of
 from digest.trace import trace
 from subscribers.address import parse
 from subscribers.roll import find
@@ -80,12 +78,7 @@ def send_(
     return send(
         house.engine,
         month,
-        stencil=stencil_of(house.settings),
-        relay=relay_of(house.settings),
-        manner=manner_of(house.settings),
-        spool=spool_of(house.engine),
-        now=clock,
-        jitter=random.SystemRandom().random,
+        means_of(house.settings),
         report=report,
         stop=stop,
         crew=crew,

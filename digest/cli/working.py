@@ -2,10 +2,8 @@
 
 import logging
 import platform
-import random
 import threading
 from collections.abc import Callable
-from functools import partial
 
 import typer
 
@@ -15,11 +13,10 @@ from digest.cli.ticking import send_month, tick_once
 from digest.database import open_engine
 from digest.errors import DigestError
 from digest.job import Rest, work_off
-from digest.outfit import clock, manner_of, relay_of, stencil_of, suppression_secret_of
+from digest.outfit import clock, means_of, suppression_secret_of
 from digest.sending.exclusive import require_room
 from digest.sending.ranges import Range
 from digest.sending.send import send_range
-from digest.sending.spool import spool_of
 
 #: seconds; half of what a run's lease lasts
 LET_GO = 30
@@ -67,26 +64,13 @@ def worker(
 def _sender(house: Opened, stop: threading.Event) -> Callable[[int, Range], None]:
     """Sends a range, with connections that PostgreSQL lets go when this machine stands still."""
     engine = open_engine(house.settings.database_url, let_go=LET_GO)
-    settings = house.settings
-    sends = partial(
-        send_range,
-        engine,
-        stencil=stencil_of(settings),
-        relay=relay_of(settings),
-        manner=manner_of(settings),
-        spool=spool_of(engine),
-        now=clock,
-        jitter=random.SystemRandom().random,
-        stop=stop,
-    )
-
-    rest = Rest()
+    means, rest = means_of(house.settings), Rest()
 
     def send(issue_id: int, within: Range) -> None:
         line = work_off(
             engine,
             issue_id,
-            lambda: sends(issue_id, within),
+            lambda: send_range(engine, issue_id, within, means, stop=stop),
             rest=rest,
             waiting=waiting,
             now=clock,

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -21,27 +21,34 @@ from digest.sending import lineage
 from digest.sending.commits import at_once
 from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
-from digest.sending.handing import Crew, Handed, hand_out, watch
-from digest.sending.heartbeat import Pulse
+from digest.sending.handing import Crew, hand_out, watch
 from digest.sending.ledger import freeze, take_over
 from digest.sending.ranges import Range
 from digest.sending.relay import Relay
 from digest.sending.round import Manner, Stencil
-from digest.sending.spool import apply_spool
+from digest.sending.spool import apply_spool, spool_of
 from digest.settings import is_loopback
 from subscribers.audience import audience
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What letters are sent with."""
+
+    #: how frozen content becomes letters
+    stencil: Callable[[Rendered], Stencil]
+    relay: Relay
+    manner: Manner
+    now: Callable[[], datetime]
+    #: numbers from 0 to 1
+    jitter: Callable[[], float]
 
 
 def send(
     engine: Engine,
     month: Month,
+    means: Means,
     *,
-    stencil: Callable[[Rendered], Stencil],
-    relay: Relay,
-    manner: Manner,
-    spool: Path,
-    now: Callable[[], datetime],
-    jitter: Callable[[], float],
     report: Callable[[Progress], None],
     stop: threading.Event,
     crew: Crew | None = None,
@@ -55,43 +62,21 @@ def send(
     last went out from.
     """
     number, rendered = at_once(lambda: _approved(engine, month))
-    require_public(rendered.base_url, relay)
-    at_once(lambda: lineage.begin(engine, now()))
+    _refuse(engine, rendered, means)
     # Whoever left while the store was locked has left before anybody is counted.
-    at_once(lambda: apply_spool(engine, spool))
-    at_once(lambda: _freeze(engine, number, month, now()))
-    if crew is not None and crew.is_there():
-        handed = at_once(lambda: hand_out(engine, number, crew, manner=manner, now=now()))
-        if not is_watching or handed.outcome.is_running_elsewhere:
-            return handed.outcome
-        return _noted(engine, spool, report, partial(_watch, engine, number, crew, handed, stop))
-    run = partial(
-        dispatch,
-        engine,
-        number,
-        relay=relay,
-        stencil=stencil(rendered),
-        manner=manner,
-        now=now,
-        jitter=jitter,
-        stop=stop,
-    )
-    return _noted(engine, spool, report, run)
+    at_once(lambda: apply_spool(engine, spool_of(engine)))
+    at_once(lambda: _freeze(engine, number, month, means.now()))
+    if crew is None or not crew.is_there():
+        return _noted(engine, report, _run(engine, number, rendered, means, stop))
+    handed = at_once(lambda: hand_out(engine, number, crew, manner=means.manner, now=means.now()))
+    if not is_watching or handed.outcome.is_running_elsewhere:
+        return handed.outcome
+    # Who left while the store did not answer is in this host's spool, which no worker elsewhere reads.
+    return _noted(engine, report, partial(watch, engine, number, crew, handed, stop=stop))
 
 
 def send_range(
-    engine: Engine,
-    issue_id: int,
-    within: Range,
-    *,
-    stencil: Callable[[Rendered], Stencil],
-    relay: Relay,
-    manner: Manner,
-    spool: Path,
-    now: Callable[[], datetime],
-    jitter: Callable[[], float],
-    stop: threading.Event,
-    pulse: Pulse | None = None,
+    engine: Engine, issue_id: int, within: Range, means: Means, *, stop: threading.Event
 ) -> Outcome | None:
     """The letters *within* the range are sent, beside other runs; None where the issue is not sending.
 
@@ -100,22 +85,14 @@ def send_range(
     rendered = at_once(lambda: _sending(engine, issue_id))
     if rendered is None:
         return None
-    require_public(rendered.base_url, relay)
-    at_once(lambda: lineage.begin(engine, now()))
-    run = partial(
-        dispatch,
-        engine,
-        issue_id,
-        relay=relay,
-        stencil=stencil(rendered),
-        manner=manner,
-        now=now,
-        jitter=jitter,
-        stop=stop,
-        within=within,
-        pulse=pulse,
-    )
-    return _noted(engine, spool, lambda _progress: None, run)
+    _refuse(engine, rendered, means)
+    return _noted(engine, lambda _progress: None, _run(engine, issue_id, rendered, means, stop, within))
+
+
+def _refuse(engine: Engine, rendered: Rendered, means: Means) -> None:
+    """DigestError where nothing may be sent, of whatever issue and range."""
+    require_public(rendered.base_url, means.relay)
+    at_once(lambda: lineage.begin(engine, means.now()))
 
 
 class _Run(Protocol):
@@ -124,36 +101,44 @@ class _Run(Protocol):
     def __call__(self, *, report: Callable[[Progress], None], refresh: Callable[[], object]) -> Outcome: ...
 
 
-def _noted(engine: Engine, spool: Path, report: Callable[[Progress], None], run: _Run) -> Outcome:
+def _run(
+    engine: Engine,
+    issue_id: int,
+    rendered: Rendered,
+    means: Means,
+    stop: threading.Event,
+    within: Range | None = None,
+) -> _Run:
+    return partial(
+        dispatch,
+        engine,
+        issue_id,
+        relay=means.relay,
+        stencil=means.stencil(rendered),
+        manner=means.manner,
+        now=means.now,
+        jitter=means.jitter,
+        stop=stop,
+        within=within,
+    )
+
+
+def _noted(engine: Engine, report: Callable[[Progress], None], run: _Run) -> Outcome:
     """What *run* left behind; beside the store it is noted how far it comes."""
-    watch = lineage.Watch(engine)
+    seen = lineage.Watch(engine)
 
     def refresh() -> None:
-        watch.look()
-        apply_spool(engine, spool)
+        seen.look()
+        apply_spool(engine, spool_of(engine))
 
     def told(progress: Progress) -> None:
-        watch.pass_by()
+        seen.pass_by()
         report(progress)
 
     try:
         return run(report=told, refresh=refresh)
     finally:
-        watch.close()
-
-
-def _watch(
-    engine: Engine,
-    number: int,
-    crew: Crew,
-    handed: Handed,
-    stop: threading.Event,
-    *,
-    report: Callable[[Progress], None],
-    refresh: Callable[[], object],
-) -> Outcome:
-    # Who left while the store did not answer is in this host's spool, which no worker elsewhere reads.
-    return watch(engine, number, crew, handed, report=report, refresh=refresh, stop=stop)
+        seen.close()
 
 
 def _approved(engine: Engine, month: Month) -> tuple[int, Rendered]:

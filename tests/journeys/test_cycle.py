@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
@@ -23,13 +24,12 @@ from digest.errors import Stopped
 from digest.issue.compose import issue_of
 from digest.models import Status, Tick
 from digest.month import Month
-from digest.outfit import manner_of, relay_of
+from digest.outfit import means_of
 from digest.press import Press
 from digest.sending.audit import Tally
 from digest.sending.dispatch import Progress
 from digest.sending.exclusive import exclusive
 from digest.sending.send import send
-from digest.sending.spool import spool_of
 from digest.settings import Settings, load
 from digest.tick import House, Ticked, tick
 from digest.wiring import house_of, press_of
@@ -58,12 +58,7 @@ class Cycle:
             outcome = send(
                 self.engine,
                 month,
-                stencil=self.press.stencil,
-                relay=relay_of(self.settings),
-                manner=manner_of(self.settings),
-                spool=spool_of(self.engine),
-                now=lambda: now,
-                jitter=random.Random(1).random,
+                replace(means_of(self.settings), now=lambda: now, jitter=random.Random(1).random),
                 report=lambda _progress: None,
                 stop=threading.Event(),
             )
