@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
 from digest.durable import keep_name
-from digest.models import Delivered, Delivery, Issue, Notice, Outgoing
+from digest.models import Delivered, Delivery, Notice, Outgoing, letters_of
 from digest.sending.spool import beside
 from subscribers.address import Address
 from subscribers.rights import erase, restored
@@ -39,9 +39,7 @@ def forget(session: Session, subscriber_id: int | None, traces: frozenset[str]) 
             (state == Delivered.SKIPPED, col(Delivery.reason)), (state == Delivered.HELD, "erased"), else_=""
         )
         session.execute(
-            update(Delivery)
-            .where(col(Delivery.issue_id).in_(select(Issue.id)), col(Delivery.subscriber_id) == subscriber_id)
-            .values(reply_text="", reason=reason)
+            update(Delivery).where(letters_of(subscriber_id)).values(reply_text="", reason=reason)
         )
     mine = or_(col(Outgoing.subscriber_id) == subscriber_id, col(Outgoing.address).in_(traces))
     session.execute(delete(Outgoing).where(mine))

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from digest.models import Delivered, Delivery, Issue, Outgoing
+from digest.models import Delivered, Delivery, Issue, Outgoing, letters_of
 from subscribers.address import Address
 from subscribers.models import Aim, Consent, Subscriber, Ticket, Wish
 from subscribers.rights import Kept, kept_of
@@ -175,8 +175,7 @@ def _deliveries(session: Session, subscriber: Subscriber) -> list[tuple[Delivery
     statement = (
         select(Delivery, Issue)
         .join(Issue, col(Issue.id) == col(Delivery.issue_id))
-        # The ledger's indexes begin with the issue.
-        .where(col(Delivery.issue_id).in_(select(Issue.id)), col(Delivery.subscriber_id) == subscriber.id)
+        .where(letters_of(subscriber.id))
         .order_by(col(Delivery.id))
     )
     return [(delivery, issue) for delivery, issue in session.exec(statement)]

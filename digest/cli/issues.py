@@ -190,9 +190,10 @@ def preview(
 ) -> None:
     """Write message.html, message.txt, message.eml and index.html, both parts side by side."""
     house = opened(ctx)
+    press = press_of(house.settings)
     with reading(house.engine) as session:
-        rendered, _page = press_of(house.settings).render(session, issue_of(session, house.month(month)))
-    index = write_preview(press_of(house.settings).sample(rendered, clock()), out)
+        rendered, _page = press.render(session, issue_of(session, house.month(month)))
+    index = write_preview(press.sample(rendered, clock()), out)
     say(f"open {index}")
 
 
