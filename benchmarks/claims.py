@@ -171,14 +171,6 @@ def personalising_rate(_seed: int) -> Result:
     return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
 
 
-def workers_rate(_seed: int) -> Result:
-    """Many workers on this machine's cores are not much slower than one: they do not wait for each other."""
-    one, many = working.measure()
-    holds = many >= working.BAR * one
-    figures = f"one: {one:,.0f} letters a second; {working.WORKERS}: {many:,.0f}"
-    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
-
-
 CLAIMS = (
     Claim(
         "sources",
@@ -258,7 +250,7 @@ CLAIMS = (
         f"{working.WORKERS} workers on one PostgreSQL send at least {working.BAR:.0%} of what one does on the"
         " same cores.",
         f"median of {working.ROUNDS}",
-        workers_rate,
+        sending_claims.workers_rate,
     ),
     Claim(
         "rendering",

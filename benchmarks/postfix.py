@@ -102,7 +102,7 @@ class Discarding:
     def __init__(self, port: int, log: Path) -> None:
         """It listens on *port*, and writes what it does to *log*."""
         self.port = port
-        self._log = log
+        self.log = log
 
     def delivered(self, letters: int, seconds: float) -> int:
         """How many letters have left its queue, at the latest when *letters* have or after *seconds*."""
@@ -112,13 +112,16 @@ class Discarding:
         return found
 
     def _delivered(self) -> int:
-        with self._log.open("rb") as lines:
+        with self.log.open("rb") as lines:
             return sum(b"status=sent" in line for line in lines)
 
 
 @contextmanager
-def discarding(folder: Path) -> Iterator[Discarding]:
-    """A relay with its queue and settings in *folder*, until the end; the machine's own is not touched."""
+def discarding(folder: Path, more: str = "") -> Iterator[Discarding]:
+    """A relay with its queue and settings in *folder*, until the end; the machine's own is not touched.
+
+    *more* are lines of its main.cf that come after ours.
+    """
     port, settings = free_port(), folder / "settings"
     # Its daemons are another user, who must get as far as the queue, whatever the umask is: a command of
     # ours closes it.
@@ -127,7 +130,7 @@ def discarding(folder: Path) -> Iterator[Discarding]:
         one.chmod(0o755)
     shutil.chown(folder / "data", "postfix")
     values = {"folder": folder, "commands": Path(program("postfix") or "").parent, "daemons": _daemons()}
-    (settings / "main.cf").write_text(MAIN.format(**values))
+    (settings / "main.cf").write_text(MAIN.format(**values) + more)
     (settings / "master.cf").write_text(MASTER.format(host=HOST, port=port))
     for one in settings.iterdir():
         one.chmod(0o644)

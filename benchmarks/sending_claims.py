@@ -4,7 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from benchmarks import freezing, growing, sending
+from benchmarks import freezing, growing, sending, working
 from benchmarks.outcomes import Outcome, Result
 from benchmarks.postfix import discarding, lacks
 from benchmarks.postfix import program as program_of
@@ -61,6 +61,14 @@ def sending_memory(_seed: int, people: tuple[int, ...] = (growing.PEOPLE[1], gro
         for row in rows
     )
     return Result(Outcome.HOLDS if growing.holds(rows) else Outcome.FAILS, each)
+
+
+def workers_rate(_seed: int) -> Result:
+    """Many workers on this machine's cores are not much slower than one: they do not wait for each other."""
+    one, many = working.measure()
+    holds = many >= working.BAR * one
+    figures = f"one: {one:,.0f} letters a second; {working.WORKERS}: {many:,.0f}"
+    return Result(Outcome.HOLDS if holds else Outcome.FAILS, figures)
 
 
 def freezing_time(_seed: int, people: int = freezing.BAR_PEOPLE) -> Result:
