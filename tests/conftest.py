@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from alembic import command
+from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
 import digest.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 from digest.database import open_engine
+from digest.migrating import config
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -164,3 +166,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     name = "sqlite_engine" if request.param == "sqlite" else "postgres_engine"
     found: Engine = request.getfixturevalue(name)
     return found
+
+
+@contextmanager
+def as_of(engine: Engine, version: str) -> Iterator[Connection]:
+    """A transaction on the empty store, made as that version of the program would have made it."""
+    settings = config()
+    with engine.execution_options(writing=True).connect() as connection, connection.begin():
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, version)
+        yield connection

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from digest.letter.page import Card, Page, Publication
 from digest.month import Month
 from tests.digest import website
+from tests.digest.processes import child
 from tests.digest.website import Mailroom, Site
 
 ZONE = ZoneInfo("Europe/Kyiv")
@@ -135,3 +136,20 @@ def browser(chromium: str) -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=chromium, args=flags)
         yield running
         running.close()
+
+
+@pytest.fixture
+def extensions() -> list[str]:
+    """What the relay of `sink` offers."""
+    return []
+
+
+@pytest.fixture
+def sink(tmp_path: Path, extensions: list[str]) -> Iterator[tuple[int, Path]]:
+    """The port of a relay and the file of what it accepted."""
+    kept = tmp_path / "kept"
+    kept.touch()
+    with child("sink.py", str(kept), "0.004", *extensions) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline()), kept
+        process.kill()

@@ -14,17 +14,15 @@ from sqlalchemy import Engine, text
 
 from digest.models import Delivered
 from tests.conftest import lacking
+from tests.digest.processes import ROOT, kept_by, name_of, wait_for_letters
 from tests.digest.sending import count_of, frozen, rows, tallied
-from tests.digest.test_kills import ROOT, kept_by, name_of, wait_for_letters
 from tests.digest.test_workers import (  # noqa: F401 - fixtures
     A_WHILE,
     CONNECTIONS,
     Workers,
-    extensions,
     forking,
     handed,
     is_sent,
-    sink,
     store,
     store_url,
     until,
@@ -119,7 +117,7 @@ def worker_on(host: Host, engine: Engine, port: int) -> Iterator[subprocess.Pope
 def test_a_host_that_is_cut_off_in_mid_run_is_taken_over_and_ends_by_itself(
     store: Engine,  # noqa: F811
     workers: Workers,  # noqa: F811
-    sink: tuple[int, Path],  # noqa: F811
+    sink: tuple[int, Path],
     hosts: list[Host],
 ) -> None:
     """R-2, R-4, R-7: nobody is lost, nobody gets two but who was in doubt; the host sends nothing more."""

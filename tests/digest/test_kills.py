@@ -25,6 +25,7 @@ from digest.sending.ledger import freeze
 from digest.sending.smtp import WINDOW
 from subscribers.audience import audience
 from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
+from tests.digest.processes import CHUNKED, PIPELINED, child, kept_by, name_of, wait_for_letters
 from tests.digest.sending import NOW, approved, count_of, frozen, people, rows, tallied
 
 KILLS = int(os.environ.get("PROVE_KILLS", "5"))
@@ -32,11 +33,8 @@ USUAL = int(os.environ.get("PROVE_KILLS_USUAL", KILLS))
 SEED = int(os.environ.get("PROVE_SEED", str(random.randrange(10**6))))
 CONNECTIONS = 4
 LETTERS = 40  # for each kill, so that there is still work when the last one comes
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 #: by this much the clock goes on between two runs, so that what is in doubt is due
 A_WHILE = 16 * 60  # seconds
-PIPELINED, CHUNKED = ["PIPELINING"], ["PIPELINING", "CHUNKING"]
 KILLED, IN_ORDER = -signal.SIGKILL, 0
 
 
@@ -64,14 +62,6 @@ class Runs:
         return int(self.process.stdout.readline())
 
 
-def child(script: str, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(HERE / script), *arguments]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-
-
 @pytest.fixture(scope="module")
 def forking() -> Iterator[subprocess.Popen[str]]:
     with child("killed_run.py") as process:
@@ -81,41 +71,6 @@ def forking() -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture
 def runs(forking: subprocess.Popen[str]) -> Runs:
     return Runs(forking)
-
-
-@pytest.fixture
-def sink(tmp_path: Path, extensions: list[str]) -> Iterator[tuple[int, Path]]:
-    """The port of a relay and the file of what it accepted."""
-    kept = tmp_path / "kept"
-    kept.touch()
-    with child("sink.py", str(kept), "0.004", *extensions) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline()), kept
-        process.kill()
-
-
-def kept_by(path: Path) -> Counter[str]:
-    """How often each letter was accepted; every copy of one has the same bytes."""
-    digests: dict[str, set[str]] = {}
-    copies: Counter[str] = Counter()
-    for line in path.read_text().splitlines():
-        name, digest = line.split()
-        digests.setdefault(name, set()).add(digest)
-        copies[name] += 1
-    assert all(len(different) == 1 for different in digests.values())
-    return copies
-
-
-def name_of(subscriber_id: int) -> str:
-    return f"<2015-09.{subscriber_id}@example.org>"
-
-
-def wait_for_letters(kept: Path, count: int) -> None:
-    """The relay has accepted that many more, or has not in two seconds."""
-    enough = kept.stat().st_size + count * 90  # bytes of a line, about
-    until = time.monotonic() + 2
-    while kept.stat().st_size < enough and time.monotonic() < until:
-        time.sleep(0.001)
 
 
 @pytest.mark.slow

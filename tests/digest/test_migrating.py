@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
@@ -14,10 +13,10 @@ from sqlmodel import SQLModel
 
 from digest.database import open_engine, reading
 from digest.errors import DigestError, UsageError
-from digest.migrating import config, upgrade
+from digest.migrating import upgrade
 from digest.models import Store
 from digest.vintage import newest, require_current, version
-from tests.conftest import postgres_database
+from tests.conftest import as_of, postgres_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -117,6 +116,12 @@ def test_every_store_has_a_name_of_its_own(fresh: Engine, another_store: Callabl
     other.dispose()
 
 
+#: a reader, in a store of any version
+A_READER = (
+    "INSERT INTO subscriber (id, address, address_key, suppression_key, name, state, created_at, changed_at,"
+    f" token_version) VALUES (:id, 'a@example.org', 'a@example.org', '{'0' * 64}', '', 'active',"
+    " '2015-10-01', '2015-10-01', 0)"
+)
 #: a letter that was sent, in a store of the first version
 SENT = (
     "INSERT INTO issue (id, month, status, window_start, window_end, timezone, intro, created_at, reason,"
@@ -130,10 +135,7 @@ SENT = (
 
 def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: Engine) -> None:
     """Suppressions know their cause apart from now on, and consent may say more."""
-    settings = config()
-    with fresh.execution_options(writing=True).connect() as connection, connection.begin():
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0001")
+    with as_of(fresh, "0001") as connection:
         connection.execute(
             text(
                 "INSERT INTO suppression (key, reason, at) VALUES"
@@ -141,14 +143,7 @@ def test_a_store_of_the_first_version_is_brought_up_with_what_is_in_it(fresh: En
                 " ('c', 'complained: x: y', '2015-10-01')"
             )
         )
-        connection.execute(
-            text(
-                "INSERT INTO subscriber (id, address, address_key, suppression_key, name, state, created_at,"
-                " changed_at, token_version) VALUES (1, 'a@example.org', 'a@example.org', :key, '', 'active',"
-                " '2015-10-01', '2015-10-01', 0)"
-            ),
-            {"key": "0" * 64},
-        )
+        connection.execute(text(A_READER), {"id": 1})
         connection.execute(
             text(
                 "INSERT INTO consent (subscriber_id, act, at, origin, wording)"
@@ -187,10 +182,7 @@ def test_the_ledger_grows_at_its_end(fresh: Engine) -> None:
 
 
 def test_letters_of_an_older_store_are_kept_and_found(fresh: Engine) -> None:
-    settings = config()
-    with fresh.execution_options(writing=True).connect() as connection, connection.begin():
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0004")
+    with as_of(fresh, "0004") as connection:
         connection.execute(
             text(
                 "INSERT INTO issue (id, month, status, window_start, window_end, timezone, intro, created_at,"
@@ -198,14 +190,7 @@ def test_letters_of_an_older_store_are_kept_and_found(fresh: Engine) -> None:
                 " '2015-10-01', '')"
             )
         )
-        connection.execute(
-            text(
-                "INSERT INTO subscriber (id, address, address_key, suppression_key, name, state, created_at,"
-                " changed_at, token_version) VALUES (7, 'a@example.org', 'a@example.org', :key, '', 'active',"
-                " '2015-10-01', '2015-10-01', 0)"
-            ),
-            {"key": "0" * 64},
-        )
+        connection.execute(text(A_READER), {"id": 7})
         connection.execute(
             text(
                 "INSERT INTO delivery (id, issue_id, subscriber_id, state, attempts, doubts, marks,"

@@ -39,8 +39,8 @@ from digest.sending.ranges import Range, due_ranges, size_of
 from digest.sending.smtp import WINDOW
 from tests.conftest import postgres_database
 from tests.digest.evil_server import EvilServer
+from tests.digest.processes import CHUNKED, child, kept_by, name_of, wait_for_letters
 from tests.digest.sending import NOW, QUICK, Clock, approved, count_of, frozen, relay_at, rows, run, tallied
-from tests.digest.test_kills import CHUNKED, child, kept_by, name_of, wait_for_letters
 from tests.digest.worker_run import PULSE, RANGE, RHYTHM
 
 KILLS = int(os.environ.get("PROVE_KILLS", "3"))
@@ -134,23 +134,6 @@ def workers(forking: subprocess.Popen[str], store: Engine) -> Iterator[Workers]:
     yield started
     for pid in list(started.alive):
         started.end(pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def extensions() -> list[str]:
-    """What the relay offers."""
-    return []
-
-
-@pytest.fixture
-def sink(tmp_path: Path, extensions: list[str]) -> Iterator[tuple[int, Path]]:
-    """The port of a relay and the file of what it accepted."""
-    kept = tmp_path / "kept"
-    kept.touch()
-    with child("sink.py", str(kept), "0.004", *extensions) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline()), kept
-        process.kill()
 
 
 def handed(engine: Engine, issue_id: int, size: int = RANGE) -> Handed:

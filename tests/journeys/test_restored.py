@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command as alembic
 from sqlalchemy import Engine, text
 from sqlmodel import col, select
 
 from digest import disk
 from digest.database import open_engine, reading, writing
-from digest.migrating import config
 from digest.models import Delivered, Delivery, Issue, Run, Status, Store
 from digest.sending import lineage
 from digest.sending.exclusive import exclusive
 from digest.settings import load
 from digest.vintage import version
-from tests.conftest import ROOT, postgres_database
+from tests.conftest import ROOT, as_of, postgres_database
 from tests.digest import backups
 from tests.digest.sending import people
 
@@ -390,10 +388,8 @@ def test_a_store_is_not_brought_up_to_date_while_letters_go_out(publication: Pub
     digest = publication
     engine = open_engine(f"sqlite:///{digest.folder}/older.db")
     digest.set(DATABASE_URL=engine.url)
-    settings = config()
-    with engine.execution_options(writing=True).connect() as connection, connection.begin():
-        settings.attributes["connection"] = connection
-        alembic.upgrade(settings, "0004")
+    with as_of(engine, "0004"):
+        pass
     with exclusive(engine) as mine:
         assert mine
         refused = digest("init", expect=1).err
