@@ -25,7 +25,7 @@ subscribers.wishes
 subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
-digest.web digest.cli digest.migrations
+digest.returns digest.web digest.cli digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
 digest.models digest.database digest.migrating
@@ -74,6 +74,9 @@ digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.r
 digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting digest.metrics
 digest.sending.dispatch digest.postroom
 digest.sending.send
+
+digest.returns.classes
+digest.returns.strikes
 
 digest.tick
 digest.web.pages digest.web.serving digest.web.forms
