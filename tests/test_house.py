@@ -75,8 +75,9 @@ digest.sending.courier digest.sending.accepting digest.outbox digest.forgetting 
 digest.sending.dispatch digest.postroom
 digest.sending.send
 
-digest.returns.classes
-digest.returns.strikes
+digest.returns.parts digest.returns.classes digest.returns.fields
+digest.returns.about digest.returns.wording digest.returns.strikes
+digest.returns.returned
 
 digest.tick
 digest.web.pages digest.web.serving digest.web.forms
