@@ -108,7 +108,8 @@ _UNKNOWN = (
     "no longer on server", "that you tried to reach does not exist", "that you tried to reach is disabled",
     "that you tried to reach is inactive", "no mailbox here by that name", "address couldn't be found",
     "wasn't found at the destination domain", "unknown in virtual", "unknown in local",
-    "unknown in relay", "no such person",
+    "unknown in relay", "no such person", "user not known", "this user doesn't have a",
+    "invalid final delivery",
 )  # fmt: skip
 _STILL_TRYING = (
     "has been delayed", "is delayed", "delivery delayed", "delayed delivery", "will be retried",

@@ -24,7 +24,7 @@ _PART_HEADER = re.compile(rb"content-[a-z-]{1,40}[ \t]*:", re.IGNORECASE)
 _LONGEST_BOUNDARY = 210
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 #: what follows one of these types' headers are the headers of the message that came back
-_RETURNED = frozenset(
+RETURNED = frozenset(
     {"message/rfc822", "message/global", "message/partial", "message/rfc822-headers"}
     | {"message/global-headers", "text/rfc822-headers", "text/rfc822"}
 )
@@ -89,7 +89,7 @@ def _parts(lines: Sequence[bytes], at: int, headers: Headers) -> list[Part]:
     #: the lines that part the parts, and whether they do so inside of the message that came back
     known: dict[bytes, bool] = {}
     is_multipart = headers.kind.startswith("multipart/")
-    returned = headers.kind in _RETURNED
+    returned = headers.kind in RETURNED
     _learn(headers, known, returned)
     begins = at
     while at < len(lines) and len(parts) < MOST_PARTS:
@@ -108,7 +108,7 @@ def _parts(lines: Sequence[bytes], at: int, headers: Headers) -> list[Part]:
             headers, begins = Headers(()), at + 1
         else:
             headers, begins = _head(lines, at + 1)
-            returned = returned or headers.kind in _RETURNED
+            returned = returned or headers.kind in RETURNED
             _learn(headers, known, returned)
         at = max(begins, at + 1)
     if len(parts) < MOST_PARTS:

@@ -29,7 +29,7 @@ from digest.returns.classes import (
     says_nothing,
 )
 from digest.returns.fields import Status, Told, address_in, status_of
-from digest.returns.parts import Opened, headers_of, opened
+from digest.returns.parts import RETURNED, Opened, headers_of, opened
 from digest.returns.wording import LONGEST_TEXT, about, addresses_in, split_at_copy
 from subscribers.tokens import Keyring, Purpose, Signed
 
@@ -43,6 +43,8 @@ _AUTOMATIC = re.compile(
     r"|abwesen|vacation|away from)",
     re.IGNORECASE,
 )
+#: a form of complaint that is older than RFC 5965
+_HOTMAILS = re.compile(r"complaint about message from [\d.:a-f]{3,40}\s*$", re.IGNORECASE | re.ASCII)
 #: complaints (RFC 5965, section 7.3): auth-failure is a DMARC report, not-spam the contrary
 _SPAM = frozenset({"abuse", "fraud"})
 #: not an address in angle brackets
@@ -79,7 +81,7 @@ class Returned:
 
     @property
     def subscriber_id(self) -> int | None:
-        """The subscriber a signed address names; None where none does, or several."""
+        """Whom a signed address names, NOBODY for a test copy's; None where none does, or several."""
         return self.signed[0].subscriber_id if len(self.signed) == 1 else None
 
     @property
@@ -128,13 +130,12 @@ def read(raw: bytes, keyring: Keyring, bounce_domain: str, envelope_to: str = ""
 
 
 def _judged(message: Opened) -> tuple[Kind, list[Result], tuple[str, ...]]:
-    kinds = {part.kind for part in message.parts}
+    kinds = {part.kind for part in message.parts if not part.returned}
     names = message_ids(_returned_ids(message))
-    if "message/feedback-report" in kinds:
+    if "feedback-report" in message.headers.first("content-type").lower():
         results = _complaints(message)
         return (Kind.COMPLAINT if results else Kind.AUTOMATIC), results, names
-    if message.headers.first("subject").lower().startswith("complaint about message from"):
-        # Hotmail's, older than RFC 5965.
+    if _HOTMAILS.match(message.headers.first("subject")):
         return Kind.COMPLAINT, [Result("", Class.COMPLAINT, "", "complaint about message")], names
     if "message/disposition-notification" in kinds:
         return Kind.AUTOMATIC, [], names
@@ -229,7 +230,7 @@ def _ours(message: Opened) -> frozenset[str]:
 def _complaints(message: Opened) -> list[Result]:
     results = []
     for part in message.parts:
-        if part.kind == "message/feedback-report":
+        if part.kind == "message/feedback-report" and not part.returned:
             fields = headers_of(part.text)
             if fields.first("feedback-type").strip().lower() in _SPAM:
                 recipients = [address_in(one) for one in fields.every("original-rcpt-to")] or [""]
@@ -239,5 +240,5 @@ def _complaints(message: Opened) -> list[Result]:
 
 
 def _returned_ids(message: Opened) -> list[str]:
-    heads = [headers_of(part.text) for part in message.parts if part.returned]
+    heads = [headers_of(part.text) for part in message.parts if part.kind in RETURNED]
     return [found for head in heads if (found := head.first("message-id"))]

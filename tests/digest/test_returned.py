@@ -215,6 +215,20 @@ def test_a_question_is_for_a_person_and_costs_nobody() -> None:
     assert (found.klass, found.for_person) == (Class.NONE, "a mailbox asks who the sender is")
 
 
+def test_a_complaint_that_our_letter_quotes_is_none() -> None:
+    """B-9."""
+    post = "The issue.\n\n--evil\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\n"
+    assert told(dsn().replace(b"The issue.", post.encode())) == DEAD
+    away = f"From: ann@example.net\nTo: {BOUNCE}\nAuto-Submitted: auto-replied\n\n{post}"
+    assert reading(away.encode()).kind is Kind.AUTOMATIC
+
+
+def test_a_message_id_that_our_letter_quotes_names_nothing() -> None:
+    """B-2."""
+    raw = dsn().replace(b"The issue.", b"Message-ID: <other@example.org>")
+    assert reading(raw).message_ids == (MESSAGE_ID,)
+
+
 # Complaints.
 
 
@@ -236,7 +250,9 @@ def test_no_other_feedback_is_a_complaint(kind: str) -> None:
 
 def test_the_older_form_of_a_complaint_is_one() -> None:
     raw = complaint().replace(b"FW: September", b"complaint about message from 192.0.2.1")
-    found = reading(raw.replace(b"feedback-report", b"x"))
+    raw = raw.replace(b"feedback-report", b"x")
+    assert reading(raw.replace(b"192.0.2.1", b"a reader")).kind is not Kind.COMPLAINT
+    found = reading(raw)
     assert (found.kind, found.klass, found.message_ids) == (Kind.COMPLAINT, Class.COMPLAINT, (MESSAGE_ID,))
 
 
