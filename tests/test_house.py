@@ -25,7 +25,7 @@ subscribers.wishes
 subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
-digest.web digest.cli digest.migrations
+digest.returns digest.web digest.cli digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
 digest.models digest.database digest.vintage
@@ -80,6 +80,10 @@ digest.sending.dispatch
 digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
 digest.outfit
+
+digest.returns.parts digest.returns.classes digest.returns.fields
+digest.returns.about digest.returns.wording digest.returns.strikes
+digest.returns.returned
 
 digest.tick
 digest.job

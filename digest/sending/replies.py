@@ -95,7 +95,7 @@ def take_reply(received: bytes) -> tuple[int, list[bytes], bytes] | None:
     while (end := received.find(b"\n", start, start + LONGEST_LINE)) >= 0:
         match = _LINE.fullmatch(received[start:end].removesuffix(b"\r"))
         if match is None or (code is not None and match[1] != code) or end >= LONGEST_REPLY:
-            raise Garbled("not an SMTP reply: " + _printable(received[start:end])[:60])
+            raise Garbled("not an SMTP reply: " + printable(received[start:end])[:60])
         code = match[1]
         texts.append(match[3] or b"")
         start = end + 1
@@ -108,7 +108,7 @@ def take_reply(received: bytes) -> tuple[int, list[bytes], bytes] | None:
 
 def reply(code: int, texts: list[bytes], phase: Phase) -> Reply:
     """The reply as a value, its lines joined by a space."""
-    text = _printable(b" ".join(texts))
+    text = printable(b" ".join(texts))
     found = _ENHANCED.match(text)
     return Reply(code, found[1] if found else "", text[:KEPT], phase)
 
@@ -149,14 +149,14 @@ def _is_greylisting(reply: Reply) -> bool:
     return reply.enhanced == "4.7.1" or _GREYLISTED.search(reply.text) is not None
 
 
-def without_addresses(text: str) -> str:
-    """*text* with every address's local part left out."""
-    return re.sub(r"[^\s<>@:;,]+@", "…@", text)
-
-
-def _printable(text: bytes) -> str:
+def printable(text: bytes) -> str:
     """One line without control characters; bytes that are no UTF-8 are shown replaced."""
     line = text.decode(errors="replace")
     if not line.isprintable():
         line = "".join(c if c.isprintable() else " " for c in line)
     return " ".join(line.split())
+
+
+def without_addresses(text: str) -> str:
+    """*text* with every address's local part left out."""
+    return re.sub(r"[^\s<>@:;,]+@", "…@", text)

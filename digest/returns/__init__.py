@@ -1,0 +1,1 @@
+"""What comes back: bounces, complaints, and requests to be left in peace."""
