@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 import idna
@@ -38,7 +39,7 @@ _PRINTABLE = re.compile(r"[ -~]*")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+", re.ASCII)
 _HOST_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
-_FIELD_NAME = re.compile(rb"[!-9;-~]+")
+_FIELD_NAME = re.compile(r"[!-9;-~]+")
 _WITH_PHRASE = frozenset({"From", "To", "Reply-To", "List-Id"})
 _QUOTED_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ENCODED_WORD = re.compile(r"=\?utf-8\?([bq])\?([!-~]*?)\?=")
@@ -63,10 +64,13 @@ def legible(text: str) -> str:
 
     Unpaired surrogates, which UTF-8 cannot carry, are gone too. Everything else stays as it is.
     """
-    kept = _UNSEEN.sub("", _BREAKS.sub(" ", text))
-    return re.sub(r" {2,}", " ", kept).strip(" ")
+    if not text.isprintable():
+        # Nothing printable is a break or unseen; the reverse does not hold: joiners are to be kept.
+        text = _UNSEEN.sub("", _BREAKS.sub(" ", text))
+    return (re.sub(r" {2,}", " ", text) if "  " in text else text).strip(" ")
 
 
+@lru_cache(maxsize=4096)  # a million readers share some thousand
 def ascii_domain(domain: str) -> str:
     """*domain* in lower case, an international one as its A-labels (RFC 5891); ValueError if it is none."""
     if not domain.isascii():
@@ -86,6 +90,7 @@ def ascii_url(url: str) -> str:
     return quote(parts.geturl(), safe="!#$%&'()*+,/:;=?@[]~")
 
 
+@lru_cache(maxsize=1024)  # a letter asks twice, and many are made at a time
 def wire_address(address: str) -> str:
     """*address* as SMTP and the headers get it: the local part as it is, the domain in ASCII.
 
@@ -208,19 +213,19 @@ def reread(written: bytes) -> list[tuple[str, str]]:
     ValueError where it is no header block: a control character, a line break that is not CRLF, a line
     without a colon, a fold before the first header, bytes that are not UTF-8.
     """
-    on_one_line = written.replace(b"\r\n", b"")
-    if not written.endswith(b"\r\n") or on_one_line != on_one_line.translate(None, _CONTROLS):
+    if not written.endswith(b"\r\n") or written.translate(None, _CONTROLS) != written.replace(b"\r\n", b""):
         raise ValueError(f"not a header block: {written!r}")
-    fields: list[tuple[bytes, bytes]] = []
-    for line in written[:-2].split(b"\r\n"):
-        name, colon, value = line.partition(b":")
-        if line[:1] in (b" ", b"\t") and fields:
+    lines = written[:-2].decode().split("\r\n")
+    fields: list[tuple[str, str]] = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if line[:1] in (" ", "\t") and fields:
             fields[-1] = (fields[-1][0], fields[-1][1] + line)
         elif colon and _FIELD_NAME.fullmatch(name):
             fields.append((name, value))
         else:
             raise ValueError(f"not a header: {line!r}")
-    return [_decoded(name.decode("ascii"), value.decode().lstrip(" ")) for name, value in fields]
+    return [_decoded(name, value.lstrip(" ")) for name, value in fields]
 
 
 def _decoded(name: str, value: str) -> tuple[str, str]:
@@ -241,7 +246,7 @@ def _said(word: re.Match[str]) -> str:
 class Head:
     """The header block of an issue's letters: what all of them share is written once."""
 
-    __slots__ = ("_above", "_below", "_between", "_content", "_domain", "_message_key", "_month", "_named")
+    __slots__ = ("_above", "_below", "_between", "_domain", "_message_mac", "_month", "_named")
 
     def __init__(self, rendered: Rendered, boundary: str) -> None:
         """ValueError where a value of *rendered* cannot be a header."""
@@ -249,8 +254,9 @@ class Head:
         local, _, self._domain = sender.rpartition("@")
         label = _label(local)
         self._month = rendered.month
-        self._message_key = rendered.nonce.encode("ascii")
-        self._content = f"message-id\0{rendered.month}\0{rendered.fingerprint}\0"
+        content = f"message-id\0{rendered.month}\0{rendered.fingerprint}\0"
+        # Not `hmac.digest`, as in `subscribers.tokens`.
+        self._message_mac = hmac.new(rendered.nonce.encode("ascii"), content.encode(), "sha256")
         self._above = block([mailbox("From", rendered.sender_name, sender)])
         replies = [reply_to(rendered.reply_to)] if rendered.reply_to else []
         self._between = block([*replies, subject(rendered.subject)])
@@ -271,8 +277,9 @@ class Head:
         The same for every attempt, another one for every recipient and every approved content; it
         shows neither an address nor a subscriber's id.
         """
-        mac = hmac.digest(self._message_key, (self._content + recipient).encode(), "sha256")
-        word = base64.b32encode(mac)[:26].decode("ascii").lower()
+        mac = self._message_mac.copy()
+        mac.update(recipient.encode())
+        word = base64.b32encode(mac.digest()[:20])[:26].decode("ascii").lower()
         return f"<{self._month}.{word}@{self._domain}>"
 
     def block(self, to: Header, dated_at: datetime, message_id: str, unsubscribe: Sequence[str]) -> bytes:
@@ -282,12 +289,17 @@ class Head:
         """
         if dated_at.tzinfo is None:
             raise ValueError(f"a letter's date needs a time zone: {dated_at!r}")
-        date, name = verbatim("Date", format_datetime(dated_at)), verbatim("Message-ID", message_id)
+        date, name = _date(dated_at.isoformat(timespec="seconds")), verbatim("Message-ID", message_id)
         leaving = uris("List-Unsubscribe", unsubscribe)
         # Headers that are read as they are meant are so in any company: none begins with a fold.
         block([to, date, name, leaving])
         written = (self._above, to.wire, self._between, date.wire, name.wire, self._named, leaving.wire)
         return b"".join((*written, self._below))
+
+
+@lru_cache(maxsize=64)  # many letters are made in a second
+def _date(instant: str) -> Header:
+    return verbatim("Date", format_datetime(datetime.fromisoformat(instant)))
 
 
 def reply_to(text: str) -> Header:

@@ -86,9 +86,8 @@ class Stationery:
             verbatim("Content-Type", f'multipart/alternative; boundary="{boundary}"'),
         ]
         text, page = encoded([written.text.encode()]), encoded([written.html.encode()])
-        return multipart(
-            block(headers), boundary, (text.encoding, text.filled({})), (page.encoding, page.filled({}))
-        )
+        parts = (text.encoding, text.filled({})), (page.encoding, page.filled({}))
+        return b"".join(multipart(block(headers), boundary, *parts))
 
     def message_id(self, token: str) -> str:
         """The Message-ID made of a random *token*, with its brackets."""

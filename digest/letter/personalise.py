@@ -18,6 +18,7 @@ from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import ClassVar
 
 from digest.letter.headers import Head, ascii_domain, ascii_url, legible, mailbox, wire_address
@@ -29,6 +30,8 @@ QP_LINE = 75  # characters before a soft line break's "="; RFC 2045, section 6.7
 BASE64_LINE = 57  # bytes, 76 characters; RFC 2045, section 6.8
 
 _PATHS = {Hole.UNSUBSCRIBE: "/u/", Hole.PREFERENCES: "/p/"}
+#: the holes whose values may be anything; those of the others are tokens
+_WORDS = (Hole.ADDRESS, Hole.NAME)
 _LINE_BREAKS = re.compile(r"\r\n?")
 _SOFT_BREAK = b"=\r\n"
 _LITERAL = frozenset(b"\t" + bytes(range(0x20, 0x7F))) - frozenset(b"=")
@@ -49,12 +52,22 @@ class Letter:
     #: b+token@bounce domain, or the sender's address where bounces are not read
     mail_from: str
     rcpt_to: str
-    #: CRLF throughout and at the end; no line begins with "." or "From ", so nothing is to be stuffed
-    content: bytes
+    #: what `content` joins; most of it is the same bytes for every reader, which are held once
+    pieces: Sequence[bytes]
     #: an address has a local part beyond ASCII: only a relay with SMTPUTF8 (RFC 6531) can take it
     needs_smtputf8: bool
     #: a stencil looks through what its letters share, once; what it splices in is encoded
     is_clean: ClassVar[bool] = True
+
+    @property
+    def content(self) -> bytes:
+        """CRLF throughout and at the end; no line begins with "." or "From ", so nothing is to be stuffed."""
+        return b"".join(self.pieces)
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether no byte has its eighth bit set: the parts are encoded, only addresses may have one."""
+        return not self.needs_smtputf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +168,7 @@ class Stencil:
             message_id=message_id,
             mail_from=self._mail_from(recipient),
             rcpt_to=wire_address(recipient.address),
-            content=self._content(head, self._values(recipient)),
+            pieces=self._pieces(head, self._values(recipient)),
             # Everything else in a block is encoded: what is left beyond ASCII is a local part.
             needs_smtputf8=not head.isascii(),
         )
@@ -164,9 +177,9 @@ class Stencil:
         """The Message-ID of the letter to that subscriber, with its angle brackets; every copy carries it."""
         return self.head.message_id(str(subscriber_id))
 
-    def _content(self, head: bytes, values: Mapping[Hole, str]) -> bytes:
+    def _pieces(self, head: bytes, values: Mapping[Hole, str]) -> list[bytes]:
         as_text = {hole: value.encode() for hole, value in values.items()}
-        as_html = {hole: html.escape(value).encode() for hole, value in values.items()}
+        as_html = as_text | {hole: html.escape(values[hole]).encode() for hole in _WORDS}
         text, page = self.text.filled(as_text), self.html.filled(as_html)
         return multipart(head, self.boundary, (self.text.encoding, text), (self.html.encoding, page))
 
@@ -224,16 +237,14 @@ def stencil(rendered: Rendered, keyring: Keyring, bounce_domain: str | None) -> 
 
 def multipart(
     head: bytes, boundary: str, text: tuple[str, Sequence[bytes]], page: tuple[str, Sequence[bytes]]
-) -> bytes:
-    """*head* and the two parts of a mail, each as the name of its encoding and its encoded pieces."""
+) -> list[bytes]:
+    """*head* and the two parts of a mail, each as its encoding's name and its pieces: bytes to be joined."""
     delimiter = f"\r\n--{boundary}".encode("ascii")
-    return b"".join(
-        [
-            *(head, delimiter, _opening("plain", text[0]), *text[1]),
-            *(delimiter, _opening("html", page[0]), *page[1]),
-            *(delimiter, b"--\r\n"),
-        ]
-    )
+    return [
+        *(head, delimiter, _opening("plain", text[0]), *text[1]),
+        *(delimiter, _opening("html", page[0]), *page[1]),
+        *(delimiter, b"--\r\n"),
+    ]
 
 
 def quoted_printable(raw: bytes) -> bytes:
@@ -281,6 +292,7 @@ def _base64_lines(raw: bytes) -> bytes:
     return b"".join([b2a_base64(line, newline=False) + b"\r\n" for line in lines])
 
 
+@cache
 def _opening(subtype: str, encoding: str) -> bytes:
     kind = f"Content-Type: text/{subtype}; charset=utf-8"
     return f"\r\n{kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode("ascii")

@@ -1,7 +1,7 @@
 """What the wire needs of a finished letter, and the envelope written round it; pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +42,14 @@ class Parcel(Protocol):
         """The RFC 5322 bytes, not dot-stuffed."""
 
     @property
+    def pieces(self) -> Sequence[bytes]:
+        """The same, to be joined; as it goes over the wire where it `is_clean`."""
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether none of them has its eighth bit set."""
+
+    @property
     def is_clean(self) -> bool:
         """Whether its maker answers for it: CRLF is the only line end, no line begins with a dot."""
 
@@ -60,6 +68,16 @@ class Mail:
     message_id: str = ""
     needs_smtputf8: bool = False
     is_clean: bool = False
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """The content in one."""
+        return (self.content,)
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether no byte of it has its eighth bit set."""
+        return self.content.isascii()
 
 
 def faultless(parcel: Parcel) -> None:
@@ -82,10 +100,10 @@ def mail_command(parcel: Parcel, offers: Offers) -> bytes:
     """MAIL FROM with what the letter needs and the relay *offers* (RFC 1870, 3461, 6152, 6531)."""
     command = f"MAIL FROM:<{parcel.mail_from}>"
     if offers("size"):
-        command += f" SIZE={len(parcel.content)}"
+        command += f" SIZE={size(parcel)}"
     if parcel.needs_smtputf8:
         command += " SMTPUTF8"
-    if not parcel.content.isascii():
+    if not parcel.is_ascii:
         command += " BODY=8BITMIME"
     name = _xtext(parcel.message_id.strip("<>"))
     if offers("dsn") and name and len(name) <= LONGEST_ENVELOPE_ID:
@@ -101,6 +119,21 @@ def rcpt_command(parcel: Parcel, offers: Offers) -> bytes:
         if parcel.rcpt_to.isascii():
             command += f" ORCPT=rfc822;{_xtext(parcel.rcpt_to)}"
     return command.encode()
+
+
+def size(parcel: Parcel) -> int:
+    """How many bytes its content has."""
+    return sum(map(len, parcel.pieces))
+
+
+def ends_line(pieces: Sequence[bytes]) -> bool:
+    """Whether a line may begin after *pieces*: their last line is ended, or there is none."""
+    end = b""
+    for piece in reversed(pieces):
+        end = piece[-2:] + end
+        if len(end) >= len(b"\r\n"):
+            break
+    return not end or end.endswith(b"\r\n")
 
 
 def stuffed(content: bytes) -> bytes:

@@ -8,6 +8,7 @@ depends on whom it is about: a recipient, or us. What says "not you, sender" (5x
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 #: bytes; RFC 5321, section 4.5.3.1.5 asks for 512 a line, servers send more
 LONGEST_LINE = 8 * 1024
@@ -108,7 +109,12 @@ def take_reply(received: bytes) -> tuple[int, list[bytes], bytes] | None:
 
 def reply(code: int, texts: list[bytes], phase: Phase) -> Reply:
     """The reply as a value, its lines joined by a space."""
-    text = printable(b" ".join(texts))
+    return _read(code, b" ".join(texts), phase)
+
+
+@lru_cache(maxsize=256)  # to all commands but the last of a letter a server says the same again and again
+def _read(code: int, said: bytes, phase: Phase) -> Reply:
+    text = printable(said)
     found = _ENHANCED.match(text)
     return Reply(code, found[1] if found else "", text[:KEPT], phase)
 

@@ -19,11 +19,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from digest.sending.connection import Client, opened, what
-from digest.sending.parcel import Mail, Parcel, faultless, mail_command, rcpt_command, stuffed
+from digest.sending.parcel import (
+    Mail,
+    Parcel,
+    ends_line,
+    faultless,
+    mail_command,
+    rcpt_command,
+    size,
+    stuffed,
+)
 from digest.sending.relay import Relay, RelayUnavailable
 from digest.sending.replies import Garbled, Phase, Reply, Verdict, judge
 
-_BLOCK = 64 * 1024  # bytes of a letter written under one time-out
 #: letters that travel together where the relay takes them in chunks: as many may be in doubt
 WINDOW = 4
 
@@ -82,7 +90,7 @@ class Wire:
         """The SMTP extension that *letter* needs and the relay does not offer; "" where there is none."""
         if letter.needs_smtputf8 and not self._client.has_extn("smtputf8"):
             return "SMTPUTF8"
-        if not letter.content.isascii() and not self._client.has_extn("8bitmime"):
+        if not letter.is_ascii and not self._client.has_extn("8bitmime"):
             return "8BITMIME"
         return ""
 
@@ -115,8 +123,8 @@ class Wire:
         the one whose MAIL, RCPT and DATA went ahead.
         """
         self._check(letter)
-        content = letter.content if letter.is_clean else stuffed(letter.content)
-        sent = self._envelope(letter) or self._body(content)
+        pieces = letter.pieces if letter.is_clean else [stuffed(letter.content)]
+        sent = self._envelope(letter) or self._body(pieces)
         if sent is not None:
             return sent
         try:
@@ -126,7 +134,7 @@ class Wire:
         except BaseException:
             self.close()
             raise
-        return self._dot(letter.content, following)
+        return self._dot(pieces, following)
 
     def send_all(self, letters: Sequence[Parcel]) -> list[Sent]:
         """What became of each of *letters*, which travel together: never raises for what the other side does.
@@ -162,17 +170,17 @@ class Wire:
             raise ValueError("another letter's envelope is open on this connection")
         self.require(letter)
 
-    def _chunk(self, letter: Parcel) -> bytes:
-        """The whole of *letter* in one piece."""
+    def _chunk(self, letter: Parcel) -> list[bytes]:
+        """The whole of *letter*, to be joined."""
         offers = self._client.has_extn
         # RSET each time: after a refused recipient the state is "indeterminate" (RFC 3030, section 2).
         commands = (
             b"RSET",
             mail_command(letter, offers),
             rcpt_command(letter, offers),
-            b"BDAT %d LAST" % len(letter.content),
+            b"BDAT %d LAST" % size(letter),
         )
-        return b"\r\n".join(commands) + b"\r\n" + letter.content
+        return [_joined(commands), *letter.pieces]
 
     def _taken(self) -> Sent:
         """The answers to the next one of the letters that went out whole."""
@@ -235,7 +243,7 @@ class Wire:
         is_asked = not is_ahead and not self._pipelines
         try:
             if not is_ahead and not is_asked:
-                self._client.write(_joined(commands.values()), self._relay.timeouts.command)
+                self._client.write([_joined(commands.values())], self._relay.timeouts.command)
         except OSError as error:
             return self._lost(Phase.MAIL, error)
         refused: Sent | None = None
@@ -267,23 +275,22 @@ class Wire:
             Phase.DATA: b"DATA",
         }
 
-    def _body(self, content: bytes) -> Sent | None:
+    def _body(self, pieces: Sequence[bytes]) -> Sent | None:
         """The letter without the final dot; None when it is out."""
         try:
-            for start in range(0, len(content), _BLOCK):
-                self._client.write(content[start : start + _BLOCK], self._relay.timeouts.block)
+            self._client.write(pieces, self._relay.timeouts.block)
         except OSError as error:
             return self._lost(Phase.BODY, error)
         return None
 
-    def _dot(self, content: bytes, following: Parcel | None) -> Sent:
+    def _dot(self, pieces: Sequence[bytes], following: Parcel | None) -> Sent:
         """The final dot and its answer. From the first byte written here on, a loss is a doubt."""
-        end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
+        end = b".\r\n" if ends_line(pieces) else b"\r\n.\r\n"
         self._unfinished = False
         if following is not None:
             end += _joined(self._commands(following).values())
         try:
-            self._client.write(end, self._relay.timeouts.block)
+            self._client.write([end], self._relay.timeouts.block)
             answer = self._client.answer(Phase.DOT)
         except (OSError, Garbled) as error:
             return self._doubtful(error)

@@ -324,6 +324,8 @@ def test_a_date_without_a_zone_is_refused() -> None:
         head.block(mailbox("To", "", "a@example.org"), datetime(2015, 10, 1), "<a@b>", LINKS)  # noqa: DTZ001
     in_utc = head.block(mailbox("To", "", "a@example.org"), AT.astimezone(UTC), "<a@b>", LINKS)
     assert b"\r\nDate: Thu, 01 Oct 2015 06:00:00 +0000\r\n" in in_utc
+    elsewhere = head.block(mailbox("To", "", "a@example.org"), AT, "<a@b>", LINKS)
+    assert b"\r\nDate: Thu, 01 Oct 2015 09:00:00 +0300\r\n" in elsewhere
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,8 @@ def test_only_a_local_part_beyond_ascii_needs_smtputf8() -> None:
     assert "You get this as оля@приклад.укр\n" in by_hand(beyond.content)[0]
     own = stencil(replace(issue(), sender_address="лист@example.org"), RING, None)
     assert own.letter(ann(), AT).needs_smtputf8
+    assert [one.is_ascii for one in (plain, beyond)] == [True, False]
+    assert [one.content.isascii() for one in (plain, beyond)] == [True, False]
 
 
 def test_an_address_that_could_be_read_as_another_gets_no_letter() -> None:

@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -498,6 +498,34 @@ def test_a_real_server_gets_every_letter_as_it_is() -> None:
     expected = [("b+1@example.org", [letter.rcpt_to], BODY) for letter in letters]
     expected += [("desk@example.org", [f"{one}@example.org"], BODY) for one in "ab"]
     assert keeping.kept == expected
+
+
+@dataclass(frozen=True)
+class InPieces(Mail):
+    """A letter as a stencil makes it: in pieces, and answered for."""
+
+    is_clean: bool = True
+    size: int = 1
+
+    @property
+    def pieces(self) -> list[bytes]:
+        return [self.content[at : at + self.size] for at in range(0, len(self.content), self.size)]
+
+
+@pytest.mark.parametrize("offers", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")])
+@pytest.mark.parametrize(
+    ("lines", "size"), [(9, 50), (20, 1), (60_000, 20_000)], ids=["some", "more than one call takes", "big"]
+)
+def test_a_letter_in_pieces_arrives_whole(lines: int, size: int, offers: Sequence[str]) -> None:
+    """W-10: in order, whatever of it one call of the kernel takes."""
+    content = BODY + b"".join(b"a line, and its number: %06d\r\n" % number for number in range(lines))
+    letter = InPieces(LETTER.mail_from, LETTER.rcpt_to, content, size=size)
+    with EvilServer(offers=offers) as server:
+        wire = connect(relay(server.port))
+        sent = wire.send_all([letter])[0] if wire.window else wire.send(letter, lambda: None)
+        wire.quit()
+    assert sent.verdict is Verdict.ACCEPTED
+    assert [caught.content for caught in server.letters] == [content]
 
 
 def test_a_mail_that_is_not_taken_is_told() -> None:
