@@ -1,0 +1,192 @@
+"""The pages as a mail provider meets them: the one-click POST (RFC 8058) of a token that moves nobody."""
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import httpx
+
+from digest.doctor.line import Line, failed, idle, passed, warned
+
+PATIENCE = 10.0  # seconds without a byte
+#: what providers wait for gladly (U-2)
+SOON = 1.0
+BODY = b"List-Unsubscribe=One-Click"
+#: a certificate that is renewed by itself is so at a third of its life, 30 days before its end
+EXPIRES_SOON = timedelta(days=10)
+_LONGEST = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back, or why nothing did."""
+
+    url: str
+    #: 0: nothing came
+    status: int = 0
+    #: one line on why nothing came
+    why: str = ""
+    #: the certificate was not to be trusted
+    distrusted: bool = False
+    seconds: float = 0.0
+    location: str = ""
+    cookies: bool = False
+    #: the server's clock, and ours at that moment
+    server_at: datetime | None = None
+    asked_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+def ask(base_url: str, token: str, now: Callable[[], datetime], tls: ssl.SSLContext) -> Answer:
+    """The answer of the pages at *base_url* to the one-click of *token*; never raises for what they do.
+
+    No proxy is used and no redirect followed: a provider's POST is not sent on.
+    """
+    url = f"{base_url}/u/{token}"
+    shown = f"{base_url}/u/…"
+    began = time.monotonic()
+    try:
+        with (
+            httpx.Client(verify=tls, trust_env=False, timeout=PATIENCE) as client,
+            client.stream(
+                "POST",
+                url,
+                content=BODY,
+                headers={"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "monthly-digest"},
+            ) as response,
+        ):
+            received = 0
+            for chunk in response.iter_raw():
+                received += len(chunk)
+                if received > _LONGEST or time.monotonic() - began > PATIENCE:
+                    break
+            return Answer(
+                url=shown,
+                status=response.status_code,
+                seconds=time.monotonic() - began,
+                location=response.headers.get("location", ""),
+                cookies="set-cookie" in response.headers,
+                server_at=_instant(response.headers.get("date", "")),
+                asked_at=now(),
+                expires_at=_expiry(response),
+            )
+    except httpx.HTTPError as error:
+        distrusted = _cause(error, ssl.SSLCertVerificationError)
+        why = (
+            distrusted.verify_message if isinstance(distrusted, ssl.SSLCertVerificationError) else _why(error)
+        )
+        return Answer(url=shown, why=why, distrusted=distrusted is not None)
+
+
+def _cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, kind):
+        found = found.__cause__ or found.__context__
+    return found
+
+
+def _why(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return f"said nothing for {PATIENCE:g} seconds"
+    return str(error)[:200] or type(error).__name__
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _expiry(response: httpx.Response) -> datetime | None:
+    stream = response.extensions.get("network_stream")
+    connection = stream.get_extra_info("ssl_object") if stream is not None else None
+    return expiry_of(connection) if connection is not None else None
+
+
+def expiry_of(connection: ssl.SSLObject | ssl.SSLSocket) -> datetime | None:
+    """When the certificate of the other side ends; None where that is not told."""
+    found = (connection.getpeercert() or {}).get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(found), UTC) if isinstance(found, str) else None
+
+
+def certificate_judged(answer: Answer, now: datetime) -> Line:
+    """The line of the pages' certificate."""
+    name, host = "pages-certificate", urlsplit(answer.url).hostname
+    if urlsplit(answer.url).scheme != "https":
+        return idle(name, "the pages are not asked by https")
+    if answer.distrusted:
+        return failed(
+            name,
+            f"{host}: {answer.why}",
+            f"`certbot certificates` on the web server; the whole chain, for {host}, must be served",
+        )
+    if answer.expires_at is None:
+        return idle(name, "the pages did not answer")
+    left = answer.expires_at - now
+    if left < EXPIRES_SOON:
+        return warned(
+            name,
+            f"{host}: it ends on {answer.expires_at:%Y-%m-%d}, and was not renewed",
+            "`certbot renew` on the web server, and see to its timer",
+        )
+    return passed(name, f"{host}: good until {answer.expires_at:%Y-%m-%d}")
+
+
+def judged(answer: Answer) -> Line:
+    """The line of the one-click POST."""
+    name, url = "one-click", answer.url
+    if not answer.status:
+        mend = (
+            "mend the certificate first"
+            if answer.distrusted
+            else "start `digest serve`, and see that the web server passes it what comes in for this address"
+        )
+        return failed(name, f"POST {url}: {answer.why}", mend)
+    if 300 <= answer.status < 400:
+        return failed(
+            name,
+            f"POST {url} is sent on to {answer.location or 'nowhere'}, and providers do not follow",
+            "set DIGEST_BASE_URL to where it leads, or take the redirect out of the web server",
+        )
+    if answer.status == 404:
+        return failed(
+            name,
+            f"POST {url} finds nothing (404)",
+            "restart `digest serve` so that it has these keys, and pass it all of DIGEST_BASE_URL's paths",
+        )
+    if answer.status in (401, 403, 405, 429):
+        return failed(
+            name,
+            f"POST {url} is refused ({answer.status}) before it reaches the program",
+            "let the web server, its firewall and its limits pass every POST below /u/",
+        )
+    if answer.status in (502, 504):
+        return failed(
+            name,
+            f"POST {url}: the web server does not reach the program ({answer.status})",
+            "start `digest serve`, on the port that the web server passes on to",
+        )
+    if answer.status != 200:
+        return failed(
+            name,
+            f"POST {url} is answered {answer.status}",
+            "see what `digest serve` says: its journal, its log",
+        )
+    if answer.cookies:
+        return failed(
+            name,
+            f"POST {url} sets a cookie, so it is not our page that answers",
+            "let the web server pass every POST below /u/ to `digest serve`",
+        )
+    if answer.seconds > SOON:
+        return warned(
+            name,
+            f"POST {url} takes {answer.seconds:.1f} s; providers give up soon",
+            "see what holds up the web server or the store",
+        )
+    return passed(name, f"POST {url} answers 200 in {answer.seconds * 1000:.0f} ms, and moves nobody")
