@@ -2,13 +2,16 @@
 
 import secrets
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import groupby
 from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from digest.cli.opened import JSON, env_file, printable, say, say_json
@@ -31,8 +34,8 @@ _SHOWN = {
     Level.FAIL: ("✗", "bold red"),
     Level.NONE: ("–", "dim"),
 }
-#: columns in front of what was found
-_INDENT = 23
+#: columns; the longest name of a line
+_WIDEST = max(map(len, GROUP))
 
 
 @app.command()
@@ -65,7 +68,9 @@ def doctor(
         outgoing=_addresses(outgoing),
         trusted=trust,
     )
-    lines = _examined(ctx, asked)
+    # On a terminal it is seen to work: a letter may be minutes on its way.
+    with Console(stderr=True).status("asking around") if sys.stderr.isatty() else nullcontext():
+        lines = _examined(ctx, asked)
     faults, warnings = (sum(line.level is level for line in lines) for level in (Level.FAIL, Level.WARN))
     if as_json:
         say_json({"faults": faults, "warnings": warnings, "lines": [line.to_json() for line in lines]})
@@ -108,36 +113,33 @@ def _show(lines: list[Line]) -> None:
         return
     console = Console(file=sys.stdout, highlight=False)
     for group, members in groupby(lines, key=lambda line: GROUP[line.name]):
-        console.print(Text(f"\n{group}", style="bold"))
-        for name, line in _joined(list(members)):
-            _show_line(console, name, line)
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(width=1)
+        grid.add_column(width=_WIDEST)
+        grid.add_column()
+        for named in _joined(members):
+            grid.add_row(*_cells(named))
+        console.print("", Text(group, style="bold"), grid, sep="\n")
     console.print()
 
 
-def _joined(lines: list[Line]) -> list[tuple[str, Line]]:
-    """*lines*, each with the name to show: those that do not apply for one and the same reason are one."""
-    shown: list[tuple[str, Line]] = []
-    for (level, _found), members in groupby(lines, key=lambda line: (line.level, line.found)):
+def _joined(lines: Iterable[Line]) -> Iterator[tuple[str, Line]]:
+    """*lines*, each with its name; those that do not apply for one reason are one, without a name."""
+    for (level, found), members in groupby(lines, key=lambda line: (line.level, line.found)):
         together = list(members)
         if level is Level.NONE and len(together) > 1:
-            shown.append((", ".join(one.name for one in together), together[0]))
+            names = ", ".join(one.name for one in together)
+            yield "", replace(together[0], found=f"{found} ({names})")
         else:
-            shown += [(one.name, one) for one in together]
-    return shown
+            yield from ((one.name, one) for one in together)
 
 
-def _show_line(console: Console, name: str, line: Line) -> None:
+def _cells(named: tuple[str, Line]) -> tuple[Text, Text, Text]:
+    name, line = named
     sign, style = _SHOWN[line.level]
-    is_quiet = line.level is Level.NONE
-    head = Text.assemble((f"{sign} ", style), (name, "dim" if is_quiet else ""))
+    quiet = "dim" if line.level is Level.NONE else ""
     # Foreign text is shown, never read as markup.
-    found = Text(printable(line.found), style="dim" if is_quiet else "")
-    if len(name) + 3 <= _INDENT:
-        head.append(" " * (_INDENT - 2 - len(name)))
-        console.print(Padding(head + found, (0, 0, 0, 1)))
-    else:
-        console.print(Padding(head, (0, 0, 0, 1)))
-        console.print(Padding(found, (0, 0, 0, _INDENT + 1)))
+    said = Text(printable(line.found), style=quiet)
     if line.mend:
-        mend = Text.assemble(("→ ", style), printable(line.mend))
-        console.print(Padding(mend, (0, 0, 0, _INDENT + 1)))
+        said.append("\n→ ", style).append(printable(line.mend))
+    return Text(sign, style), Text(name, style=quiet), said

@@ -74,8 +74,8 @@ def _tick(found: Health, env: str, now: datetime) -> Line:
 
 def _issue(found: Health) -> Line:
     if found.missing:
-        what, _, mend = found.missing.partition(": ")
-        return failed("issue", what, mend.strip("`"))
+        what, _, mend = found.missing.partition(": `")
+        return failed("issue", what, mend.partition("`")[0])
     return passed("issue", f"{found.month} is not missing")
 
 

@@ -91,6 +91,8 @@ class _Round:
         #: addresses that letters are known to leave from
         self._sources = list(asked.outgoing)
         self._signer: dkim.Signature | None = None
+        #: why a letter would not come out, or back; what says so is a line already
+        self._shut = ""
 
     def lines(self) -> list[Line]:
         """All lines, in the order in which one part needs another."""
@@ -184,13 +186,18 @@ class _Round:
 
     def _pages(self) -> list[Line]:
         on, token = self._on, self._on.keyring.sign(Purpose.ONE_CLICK, NOBODY)
-        answer = one_click.ask(on.choices.publication.base_url, token, self._tools.now, on.tls)
+        answer = one_click.ask(
+            on.choices.publication.base_url, token, self._tools.now, on.tls, self._tools.pages_at
+        )
         if answer.server_at and answer.asked_at:
             self._clocks["the web server"] = answer.server_at, answer.asked_at
         return [one_click.judged(answer), one_click.certificate_judged(answer, self._tools.now())]
 
     def _relay(self) -> list[Line]:
-        return offers.judged(offers.ask(self._on.choices.relay, self._on.envelope), self._tools.now())
+        found = offers.ask(self._on.choices.relay, self._on.envelope)
+        if found.refused:
+            self._shut = "the relay did not let us in"
+        return offers.judged(found, self._tools.now())
 
     def _mailbox(self) -> list[Line]:
         account = self._on.account
@@ -201,9 +208,13 @@ class _Round:
         try:
             return [passed("mailbox", f"{account}: {account.count()} messages")]
         except Closed as error:
+            if self._asked.folder is None:
+                self._shut = "the mailbox does not open"
             return [failed("mailbox", str(error), "see DIGEST_IMAP_HOST, _PORT, _USERNAME and _PASSWORD")]
 
     def _letter(self) -> list[Line]:
+        if self._asked.seed is not None and self._shut:
+            return [idle(name, f"{self._shut}, so no letter was sent") for name in NAMES["Seed letter"]]
         made = trip.made(self._on, self._asked, self._tools)
         by = trip.Signed()
         if made.letter is not None:
@@ -217,6 +228,8 @@ class _Round:
         return [made.line, *trip.judged(made, by, self._on, self._asked.trusted)]
 
     def _probe(self) -> list[Line]:
+        if self._shut:
+            return [idle("return-address", f"{self._shut}, so no letter was sent")]
         return [trip.probed(self._on, self._asked, self._tools)]
 
     # The DNS

@@ -84,3 +84,5 @@ class Tools:
     #: random hex digits, twice as many as asked for
     token: Callable[[int], str]
     names: Names = field(default_factory=Names)
+    #: where the pages are connected to; None: where their name leads
+    pages_at: tuple[str, int] | None = None

@@ -19,6 +19,7 @@ BODY = b"List-Unsubscribe=One-Click"
 #: a certificate that is renewed by itself is so at a third of its life, 30 days before its end
 EXPIRES_SOON = timedelta(days=10)
 _LONGEST = 64 * 1024
+_HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "monthly-digest"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,23 @@ class Answer:
     expires_at: datetime | None = None
 
 
-def ask(base_url: str, token: str, now: Callable[[], datetime], tls: ssl.SSLContext) -> Answer:
+def ask(
+    base_url: str,
+    token: str,
+    now: Callable[[], datetime],
+    tls: ssl.SSLContext,
+    at: tuple[str, int] | None = None,
+) -> Answer:
     """The answer of the pages at *base_url* to the one-click of *token*; never raises for what they do.
 
-    No proxy is used and no redirect followed: a provider's POST is not sent on.
+    No proxy is used and no redirect followed: a provider's POST is not sent on. *at*: the address and port to
+    connect to; None: those that the name stands for.
     """
-    url = f"{base_url}/u/{token}"
+    url = httpx.URL(f"{base_url}/u/{token}")
+    named = {"Host": url.netloc.decode("ascii")}
+    sni = {"sni_hostname": url.host}
+    if at is not None:
+        url = url.copy_with(host=at[0], port=at[1])
     shown = f"{base_url}/u/…"
     began = time.monotonic()
     try:
@@ -56,9 +68,12 @@ def ask(base_url: str, token: str, now: Callable[[], datetime], tls: ssl.SSLCont
                 "POST",
                 url,
                 content=BODY,
-                headers={"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "monthly-digest"},
+                headers=_HEADERS | named,
+                extensions=sni,
             ) as response,
         ):
+            # Asked for while the connection is open.
+            expires_at = _expiry(response)
             received = 0
             for chunk in response.iter_raw():
                 received += len(chunk)
@@ -72,7 +87,7 @@ def ask(base_url: str, token: str, now: Callable[[], datetime], tls: ssl.SSLCont
                 cookies="set-cookie" in response.headers,
                 server_at=_instant(response.headers.get("date", "")),
                 asked_at=now(),
-                expires_at=_expiry(response),
+                expires_at=expires_at,
             )
     except httpx.HTTPError as error:
         distrusted = _cause(error, ssl.SSLCertVerificationError)
@@ -92,7 +107,10 @@ def _cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
 def _why(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return f"said nothing for {PATIENCE:g} seconds"
-    return str(error)[:200] or type(error).__name__
+    below = _cause(error, OSError)
+    return (
+        (below.strerror if isinstance(below, OSError) else None) or str(error)[:200] or type(error).__name__
+    )
 
 
 def _instant(text: str) -> datetime | None:
