@@ -27,6 +27,7 @@ from digest.errors import DigestError
 from digest.health import beat
 from digest.sending.relay import Security
 from subscribers.tokens import Keyring
+from tests.conftest import ROOT
 from tests.digest.evil_server import EvilServer, serving, trusting
 from tests.digest.nameserver import BROKEN, SILENT
 from tests.digest.patient import (
@@ -661,3 +662,11 @@ def test_a_line_has_a_mend_where_something_is_to_be_mended() -> None:
     with pytest.raises(ValueError, match="not a line"):
         Line("unheard-of", Level.PASS, "right")
     assert len(passed("spf", "a\n" * 1000).found) == 300
+
+
+def test_every_line_is_explained() -> None:
+    """D-10: docs/operating.md tells of each line what it looks at and what mends it."""
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    section = page.partition("## What doctor asks")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| ((?:`[a-z0-9-]+` ?)+)\|", section)
+    assert sorted(re.findall(r"`([a-z0-9-]+)`", "".join(rows))) == sorted(GROUP)
