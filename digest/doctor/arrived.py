@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from digest.doctor.domains import public_only
 from digest.doctor.line import Line, failed, idle, passed, warned
 from digest.doctor.signature import split
+from digest.sources.addresses import is_public, parsed
 
 _COMMENT = re.compile(r"\([^()]*\)")
 _BY = re.compile(r"\bby\s+([A-Za-z0-9._-]+)")
 _FROM = re.compile(r"\bfrom\s.{0,300}?\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]", re.S)
-_CLIENT = re.compile(r"client-ip=([0-9A-Fa-f:.]{3,45})|designates ([0-9A-Fa-f:.]{3,45}) as permitted")
+_CLIENT = re.compile(r"client-ip=([0-9A-Fa-f:.]{3,45})|designates? ([0-9A-Fa-f:.]{3,45}) as permitted")
 _RESULT = re.compile(r"\b(spf|dkim|dmarc)\s*=\s*([a-z]+)", re.I)
 _WORDS = ("spf", "dkim", "dmarc")
+_NESTED = 3  # comments in comments
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ class Arrived:
     def results(self) -> tuple[str, dict[str, list[str]]]:
         """Who wrote the topmost Authentication-Results and what it says of each method; ("", {}) for none."""
         for value in self.every("authentication-results"):
-            bare = _COMMENT.sub(" ", value)
+            bare = value
+            for _ in range(_NESTED):
+                bare = _COMMENT.sub(" ", bare)
             server, _, rest = bare.partition(";")
             said: dict[str, list[str]] = {}
             for method, result in _RESULT.findall(rest):
@@ -54,8 +57,14 @@ class Arrived:
 
     @property
     def takers(self) -> list[str]:
-        """The servers that say they took the letter in, the last first."""
-        return [found[1].lower() for value in self.every("received") if (found := _BY.search(value))]
+        """The receiving side's servers, the last first: down to the one that got it from the world."""
+        takers = []
+        for value in self.every("received"):
+            if by := _BY.search(value):
+                takers.append(by[1].lower())
+            if (hop := _FROM.search(value)) and _is_public(str(hop[1])):
+                break
+        return takers
 
     @property
     def source(self) -> str:
@@ -63,13 +72,7 @@ class Arrived:
         said = " ".join(self.every("received-spf") + self.every("authentication-results"))
         client = [str(one or other) for one, other in _CLIENT.findall(said)]
         hops = [str(found[1]) for value in self.every("received") if (found := _FROM.search(value))]
-        for one in [*client, *hops]:
-            try:
-                if public_only([one]):
-                    return one
-            except ValueError:
-                continue
-        return ""
+        return next((one for one in [*client, *hops] if _is_public(one)), "")
 
     @property
     def taken_at(self) -> datetime | None:
@@ -80,6 +83,13 @@ class Arrived:
             except (TypeError, ValueError, OverflowError):
                 return None
         return None
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return is_public(parsed(address))
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The store and the cycle: its version, whether letters may go out from it, and whether the tick goes on."""
 
+import shlex
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -52,7 +53,7 @@ def tick_judged(found: Health, env: str, now: datetime) -> list[Line]:
 
 
 def _tick(found: Health, env: str, now: datetime) -> Line:
-    line = CRON.format(env=env)
+    line = CRON.format(env=shlex.quote(env))
     if found.ticked_at is None:
         return warned(
             "tick",

@@ -131,6 +131,14 @@ def reversed_judged(found: Sequence[Reverse]) -> Line:
     return passed(name, ", ".join(f"{one.address} is {one.confirmed}" for one in found))
 
 
+def addresses_of(host: str, names: Lookup) -> list[str]:
+    """The addresses of *host*, which may be one itself."""
+    try:
+        return [str(parsed(host))]
+    except ValueError:
+        return names.addresses(host)
+
+
 def public_only(addresses: Sequence[str]) -> list[str]:
     """Those of *addresses* that are of the public internet."""
     return [one for one in addresses if is_public(parsed(one))]

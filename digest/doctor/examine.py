@@ -249,7 +249,7 @@ class _Round:
 
     def _spf(self) -> list[Line]:
         known, relay = self._sources, self._on.choices.relay.host
-        guessed = [] if known else domains.public_only(self._names.addresses(relay))
+        guessed = [] if known else domains.public_only(domains.addresses_of(relay, self._names))
         found = spf_of.read(self._on.envelope_domain, self._names)
         return [spf_of.judged(found, known or guessed, relay, certain=bool(known))]
 

@@ -12,7 +12,7 @@ from digest.doctor.choices import Choices
 from digest.doctor.mailbox import Account
 from digest.doctor.names import Names
 from digest.issue.due import Schedule
-from digest.letter.headers import ascii_domain
+from digest.letter.headers import ascii_domain, wire_address
 from subscribers.tokens import NOBODY, Keyring, Purpose
 
 
@@ -41,7 +41,7 @@ class Installation:
         """An envelope's sender of the shape that letters have; it is nobody's."""
         domain = self.choices.bounce_domain
         if not domain:
-            return self.choices.publication.sender_address
+            return wire_address(self.choices.publication.sender_address)
         return f"b+{self.keyring.sign(Purpose.BOUNCE, NOBODY)}@{ascii_domain(domain)}"
 
     @property

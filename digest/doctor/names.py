@@ -44,10 +44,10 @@ class Names:
         return [host.rstrip(".").lower() or "." for _, host in ordered]
 
     def zone(self, name: str) -> str:
-        """The zone that *name* lies in: where its SOA record is; "" where there is none below the root."""
+        """The zone that *name* lies in, by its SOA record; "" where that would be a top-level one."""
         labels = name.split(".")
-        # Names of mail domains are short; a hostile one is not walked for ever.
-        above = [".".join(labels[place:]) for place in range(min(len(labels), 10))]
+        # Not up to the top-level domain, which is always there; a hostile name is not walked for ever.
+        above = [".".join(labels[place:]) for place in range(min(len(labels) - 1, 10))]
         return next((one for one in above if self._asked(one, "SOA")), "")
 
     def pointers(self, address: str) -> list[str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ssl import SSLSocket
 
-from digest.doctor.line import Line, failed, idle, passed, warned
-from digest.doctor.one_click import EXPIRES_SOON, expiry_of
+from digest.doctor.line import NAMES, Line, failed, idle, passed, warned
+from digest.doctor.one_click import Certificate
 from digest.lint.message import ENCODED_LIMIT
 from digest.sending.connection import opened
 from digest.sending.parcel import Mail, mail_command
@@ -30,7 +30,7 @@ class Offers:
     unavailable: bool = False
     #: as OpenSSL calls it; "" for none
     tls: str = ""
-    expires_at: datetime | None = None
+    certificate: Certificate | None = None
     #: as EHLO names them, in lower case, with their parameters
     extensions: Mapping[str, str] = field(default_factory=dict)
     #: what it answered to MAIL with our sender
@@ -49,13 +49,10 @@ def ask(relay: Relay, mail_from: str) -> Offers:
         return Offers(relay=relay, refused=str(error))
     try:
         connection = client.sock
-        is_private = isinstance(connection, SSLSocket)
-        found = Offers(
-            relay=relay,
-            tls=(connection.version() or "") if isinstance(connection, SSLSocket) else "",
-            expires_at=expiry_of(connection) if is_private and isinstance(connection, SSLSocket) else None,
-            extensions=dict(client.esmtp_features),
-        )
+        found = Offers(relay=relay, extensions=dict(client.esmtp_features))
+        if isinstance(connection, SSLSocket):
+            tls, certificate = connection.version() or "", Certificate.of(connection)
+            found = replace(found, tls=tls, certificate=certificate)
         command = mail_command(Mail(mail_from, mail_from, b""), client.has_extn)
         answer = client.ask(Phase.MAIL, command)
         found = replace(found, sender=str(answer), sender_taken=answer.code // 100 == 2)
@@ -79,28 +76,18 @@ def judged(found: Offers, now: datetime) -> list[Line]:
             if found.unavailable
             else "see DIGEST_SMTP_SECURITY, DIGEST_SMTP_PORT, DIGEST_SMTP_USERNAME and DIGEST_SMTP_PASSWORD"
         )
-        names = (
-            "relay-sender",
-            "relay-size",
-            "relay-pipelining",
-            "relay-chunking",
-            "relay-dsn",
-            "relay-smtputf8",
-        )
-        return [
-            failed("relay", found.refused, mend),
-            *(idle(one, "the relay did not let us in") for one in names),
-        ]
+        rest = [idle(name, "the relay did not let us in") for name in NAMES["Relay"][1:]]
+        return [failed("relay", found.refused, mend), *rest]
     return [_reached(found, now), _sender(found), _size(found), *_extensions(found)]
 
 
 def _reached(found: Offers, now: datetime) -> Line:
     relay = found.relay
     login = f"logged in as {relay.username}" if relay.username else "no login"
-    if found.expires_at is not None and found.expires_at - now < EXPIRES_SOON:
+    if found.certificate is not None and found.certificate.ends_soon(now):
         return warned(
             "relay",
-            f"{relay}: its certificate ends on {found.expires_at:%Y-%m-%d}",
+            f"{relay}: its certificate ends on {found.certificate.ends_at:%Y-%m-%d}",
             "renew it, or tell whoever runs the relay: nothing is sent once it is over",
         )
     return passed("relay", f"{relay}: {found.tls or 'in clear'}, {login}")

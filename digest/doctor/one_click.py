@@ -16,10 +16,33 @@ PATIENCE = 10.0  # seconds without a byte
 #: what providers wait for gladly (U-2)
 SOON = 1.0
 BODY = b"List-Unsubscribe=One-Click"
-#: a certificate that is renewed by itself is so at a third of its life, 30 days before its end
-EXPIRES_SOON = timedelta(days=10)
+#: where a certificate that is renewed by itself is so at a third of its life, something is wrong at a sixth
+LATE = 6
+#: and of one that lives long
+AT_LAST = timedelta(days=10)
 _LONGEST = 64 * 1024
 _HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "monthly-digest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """From when to when a server's certificate is good."""
+
+    begins_at: datetime
+    ends_at: datetime
+
+    @classmethod
+    def of(cls, connection: ssl.SSLObject | ssl.SSLSocket) -> "Certificate | None":
+        """That of the other side; None where it is not told."""
+        found = connection.getpeercert() or {}
+        begins, ends = (found.get(name) for name in ("notBefore", "notAfter"))
+        if not isinstance(begins, str) or not isinstance(ends, str):
+            return None
+        return cls(*(datetime.fromtimestamp(ssl.cert_time_to_seconds(one), UTC) for one in (begins, ends)))
+
+    def ends_soon(self, now: datetime) -> bool:
+        """Whether it should have been renewed by now."""
+        return self.ends_at - now < min((self.ends_at - self.begins_at) / LATE, AT_LAST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +62,7 @@ class Answer:
     #: the server's clock, and ours at that moment
     server_at: datetime | None = None
     asked_at: datetime | None = None
-    expires_at: datetime | None = None
+    certificate: Certificate | None = None
 
 
 def ask(
@@ -73,7 +96,7 @@ def ask(
             ) as response,
         ):
             # Asked for while the connection is open.
-            expires_at = _expiry(response)
+            certificate = _certificate(response)
             received = 0
             for chunk in response.iter_raw():
                 received += len(chunk)
@@ -87,7 +110,7 @@ def ask(
                 cookies="set-cookie" in response.headers,
                 server_at=_instant(response.headers.get("date", "")),
                 asked_at=now(),
-                expires_at=expires_at,
+                certificate=certificate,
             )
     except httpx.HTTPError as error:
         distrusted = _cause(error, ssl.SSLCertVerificationError)
@@ -120,16 +143,10 @@ def _instant(text: str) -> datetime | None:
         return None
 
 
-def _expiry(response: httpx.Response) -> datetime | None:
+def _certificate(response: httpx.Response) -> Certificate | None:
     stream = response.extensions.get("network_stream")
     connection = stream.get_extra_info("ssl_object") if stream is not None else None
-    return expiry_of(connection) if connection is not None else None
-
-
-def expiry_of(connection: ssl.SSLObject | ssl.SSLSocket) -> datetime | None:
-    """When the certificate of the other side ends; None where that is not told."""
-    found = (connection.getpeercert() or {}).get("notAfter")
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(found), UTC) if isinstance(found, str) else None
+    return Certificate.of(connection) if connection is not None else None
 
 
 def certificate_judged(answer: Answer, now: datetime) -> Line:
@@ -143,16 +160,16 @@ def certificate_judged(answer: Answer, now: datetime) -> Line:
             f"{host}: {answer.why}",
             f"`certbot certificates` on the web server; the whole chain, for {host}, must be served",
         )
-    if answer.expires_at is None:
+    if answer.certificate is None:
         return idle(name, "the pages did not answer")
-    left = answer.expires_at - now
-    if left < EXPIRES_SOON:
+    ends = f"{answer.certificate.ends_at:%Y-%m-%d}"
+    if answer.certificate.ends_soon(now):
         return warned(
             name,
-            f"{host}: it ends on {answer.expires_at:%Y-%m-%d}, and was not renewed",
+            f"{host}: it ends on {ends}, and was not renewed",
             "`certbot renew` on the web server, and see to its timer",
         )
-    return passed(name, f"{host}: good until {answer.expires_at:%Y-%m-%d}")
+    return passed(name, f"{host}: good until {ends}")
 
 
 def judged(answer: Answer) -> Line:

@@ -139,7 +139,11 @@ class _Reading:
         if kind == "include":
             self._found.lookups -= 1  # counted with `_other`
             return Term(result, inner=self._other(target, "include"))
-        return Term(result, self._hosts(kind, target or domain, found[4]))
+        try:
+            return Term(result, self._hosts(kind, target or domain, found[4]))
+        except ValueError:
+            self._found.faults.append(f"{word[:60]} asks for longer networks than there are")
+            return None
 
     def _counted(self, kind: str) -> bool:
         """Whether one more look-up is made."""
@@ -194,7 +198,8 @@ def judged(spf: Spf, sources: Sequence[str], relay: str, *, certain: bool) -> Li
         return failed(
             name,
             f"{spf.domain} has no SPF record",
-            f'publish it: {spf.domain}. TXT "v=spf1 {" ".join(_named(sources)) or "a:" + relay} -all"',
+            f'publish it: {spf.domain}. TXT "v=spf1 {" ".join(_named(sources)) or "ip4:ADDRESS"} -all", with'
+            " every address that letters leave from, or the include: that the relay's operator names",
         )
     shown = f"{spf.domain}: {record.text}"
     if spf.faults:

@@ -17,12 +17,13 @@ import pytest
 from sqlalchemy import Engine
 
 from digest.database import open_engine
+from digest.doctor.choices import judged
 from digest.doctor.examine import kept, unreadable
 from digest.doctor.installation import Asked
 from digest.doctor.line import GROUP, Level, Line, passed
 from digest.doctor.machine import Disk, clock_judged, disk_judged, python_judged
 from digest.doctor.mailbox import Folder
-from digest.doctor.one_click import Answer, certificate_judged
+from digest.doctor.one_click import Answer, Certificate, certificate_judged
 from digest.errors import DigestError
 from digest.health import beat
 from digest.sending.relay import Security
@@ -213,6 +214,36 @@ BROKEN_HERE: dict[str, tuple[Break, str, Level, str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("publication", "relay", "name", "level"),
+    [
+        ({"base_url": "http://letters.slowwater.harbour"}, {}, "base-url", FAIL),
+        ({"base_url": "https://letters.example.org"}, {}, "base-url", FAIL),
+        ({"base_url": "https://127.0.0.1:8000"}, {}, "base-url", FAIL),
+        ({"sender_address": "letters@example.org"}, {}, "sender", FAIL),
+        ({}, {"security": Security.NONE, "insecure": True, "username": None}, "relay-privacy", WARN),
+        ({}, {"port": 25}, "relay-port", WARN),
+        ({}, {"port": 587, "security": Security.TLS}, "relay-port", WARN),
+    ],
+)
+def test_settings_that_are_odd_with_a_relay_elsewhere(
+    here: Patient, publication: dict[str, object], relay: dict[str, object], name: str, level: Level
+) -> None:
+    """D-5, D-6: nobody is asked to see that these do not fit."""
+    here.publish(**publication)
+    here.relay(**{"host": f"smtp.{DOMAIN}", "port": 2525, **relay})
+    odd = [line for line in judged(here.installation.choices) if line.mend]
+    assert [(line.name, line.level) for line in odd] == [(name, level)]
+
+
+def test_a_mailbox_must_be_the_one_it_says(here: Patient) -> None:
+    """D-7: its certificate is checked before the password is said."""
+    here.account(tls=ssl.create_default_context())
+    (line,) = [line for line in here.lines() if line.mend and line.name != "python"]
+    assert (line.name, line.level) == ("mailbox", FAIL)
+    assert "certificate" in line.found
+
+
 @pytest.mark.parametrize("case", BROKEN_HERE)
 def test_the_right_line_fails_with_the_right_mend(here: Patient, case: str) -> None:
     """D-1, D-2, D-3, D-4, D-10: one thing is broken, one line says so, and its mend is what to type."""
@@ -278,11 +309,16 @@ def test_the_pages_fail_as_a_provider_would_see_it(here: Patient, case: str) -> 
 def test_a_certificate_that_ends_soon_is_told() -> None:
     """D-5."""
     now = datetime(2026, 11, 26, tzinfo=UTC)
-    levels = [
-        certificate_judged(Answer(url=f"https://{PAGES}/u/…", status=200, expires_at=now + left), now).level
-        for left in (timedelta(days=30), timedelta(days=9), timedelta(0))
-    ]
-    assert levels == [Level.PASS, WARN, WARN]
+
+    def level(life: int, left: float) -> Level:
+        ends = now + timedelta(days=left)
+        certificate = Certificate(ends - timedelta(days=life), ends)
+        return certificate_judged(Answer(url=f"https://{PAGES}/u/…", certificate=certificate), now).level
+
+    assert [level(90, left) for left in (30, 11, 9, 0, -1)] == [Level.PASS, Level.PASS, WARN, WARN, WARN]
+    assert [level(398, left) for left in (60, 9)] == [Level.PASS, WARN]
+    # Those of six days are renewed after three or four.
+    assert [level(6, left) for left in (2, 0.5)] == [Level.PASS, WARN]
 
 
 # What the relay offers

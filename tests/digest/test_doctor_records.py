@@ -5,8 +5,9 @@ import pytest
 from digest.doctor import dmarc, spf
 from digest.doctor.arrived import Arrived
 from digest.doctor.keys import weakness
+from digest.doctor.line import Level
 from digest.doctor.names import Names
-from digest.doctor.signature import signatures_of
+from digest.doctor.signature import key_judged, signatures_of
 from tests.digest.nameserver import Zone, name_server
 
 #: RFC 7208, appendix A, as far as these records need it; its records name it example.com
@@ -68,6 +69,7 @@ def test_spf_lets_through_whom_the_record_names(record: str, passing: list[str],
         ("v=spf1 include:%{i}.example -all", 1, 0, 0),
         ("v=spf1 ip4:2001:db8::1 ip6:192.0.2.1 ip4:nonsense -all", 0, 0, 3),
         ("v=spf1 unknown=modifier -all", 0, 0, 0),
+        ("v=spf1 a/99 -all", 1, 0, 1),
         ("v=spf1 foo -all", 0, 0, 1),
     ],
 )
@@ -82,6 +84,49 @@ def test_spf_counts_what_receivers_count(record: str, lookups: int, void: int, f
     with name_server(zone) as server:
         found = spf.read("example.com", Names(server.resolver()))
     assert (found.lookups, found.void, len(found.faults)) == (lookups, void, faults)
+
+
+def test_spf_by_the_relays_name_alone_is_a_guess() -> None:
+    """D-1: where letters may leave from elsewhere, what is not named is a warning; a macro is not known."""
+    zone: Zone = {
+        "a.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]},
+        "b.example": {"TXT": ["v=spf1 exists:%{i}.x -all"]},
+    }
+    with name_server(zone) as server:
+        names = Names(server.resolver())
+        known, macro = (spf.read(name, names) for name in ("a.example", "b.example"))
+    levels = [
+        spf.judged(found, sources, "smtp.example", certain=False).level
+        for found, sources in (
+            (known, ["192.0.2.1"]),
+            (known, ["192.0.2.2"]),
+            (known, []),
+            (macro, ["192.0.2.2"]),
+        )
+    ]
+    assert levels == [Level.PASS, Level.WARN, Level.PASS, Level.PASS]
+    assert "macro" in spf.judged(macro, ["192.0.2.2"], "smtp.example", certain=True).found
+
+
+@pytest.mark.parametrize(
+    ("record", "level"),
+    [
+        ("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", Level.WARN),
+        ("{}", Level.WARN),  # 1024 bits
+        ("{}; t=y", Level.WARN),
+        ("{}; h=sha1", Level.FAIL),
+        ("{}; h=sha1:sha256; s=*", Level.WARN),
+        ("{}; s=tlsrpt", Level.FAIL),
+        ("v=DKIM1; k=rsa", Level.FAIL),
+        (
+            "v=DKIM1; p=MDwwDQYJKoZIhvcNAQEBBQADKwAwKAIhAMZ4Y9p2m3FQ0Q8n1wq0nZ0Jr7m5w3fJ8QdQF1X0uVvXAgMBAAE=",
+            Level.FAIL,
+        ),
+    ],
+)
+def test_a_key_is_judged_as_receivers_would(record: str, level: Level) -> None:
+    """D-2: RFC 6376, section 3.6.1; RFC 8301; RFC 8463."""
+    assert key_judged("s", "example.com", [record.format(KEY)]).level is level
 
 
 def walked(domain: str, **records: str) -> dmarc.Walk:
