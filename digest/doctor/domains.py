@@ -2,21 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from digest.doctor.line import Line, failed, idle, passed, warned
+from digest.doctor.names import Names
 from digest.sources.addresses import is_public, parsed
 
 NULL_MX = "."  # RFC 7505: it takes no mail
-
-
-class Lookup(Protocol):
-    """The DNS, as far as it is asked here."""
-
-    def addresses(self, name: str) -> list[str]: ...
-    def exchangers(self, name: str) -> list[str]: ...
-    def zone(self, name: str) -> str: ...
-    def pointers(self, address: str) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +26,7 @@ class Domain:
         return NULL_MX not in self.exchangers and bool(self.exchangers or self.addresses)
 
 
-def domain_of(name: str, names: Lookup) -> Domain:
+def domain_of(name: str, names: Names) -> Domain:
     """What the DNS says of the domain *name*."""
     exchangers = tuple(names.exchangers(name))
     return Domain(name, names.zone(name), exchangers, () if exchangers else tuple(names.addresses(name)))
@@ -105,7 +96,7 @@ def _among(address: str, found: Sequence[str]) -> bool:
     return parsed(address) in map(parsed, found)
 
 
-def reverse_of(address: str, names: Lookup) -> Reverse:
+def reverse_of(address: str, names: Names) -> Reverse:
     """The names of *address*, and what they stand for."""
     return Reverse(address, {name: names.addresses(name) for name in names.pointers(address)[:5]})
 
@@ -131,7 +122,7 @@ def reversed_judged(found: Sequence[Reverse]) -> Line:
     return passed(name, ", ".join(f"{one.address} is {one.confirmed}" for one in found))
 
 
-def addresses_of(host: str, names: Lookup) -> list[str]:
+def addresses_of(host: str, names: Names) -> list[str]:
     """The addresses of *host*, which may be one itself."""
     try:
         return [str(parsed(host))]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,6 +22,7 @@ LATE = 6
 #: and of one that lives long
 AT_LAST = timedelta(days=10)
 _LONGEST = 64 * 1024
+_E = TypeVar("_E", bound=BaseException)
 _HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "monthly-digest"}
 
 
@@ -78,7 +80,7 @@ def ask(
     connect to; None: those that the name stands for.
     """
     url = httpx.URL(f"{base_url}/u/{token}")
-    named = {"Host": url.netloc.decode("ascii")}
+    headers = _HEADERS | {"Host": url.netloc.decode("ascii")}
     sni = {"sni_hostname": url.host}
     if at is not None:
         url = url.copy_with(host=at[0], port=at[1])
@@ -87,26 +89,15 @@ def ask(
     try:
         with (
             httpx.Client(verify=tls, trust_env=False, timeout=PATIENCE) as client,
-            client.stream(
-                "POST",
-                url,
-                content=BODY,
-                headers=_HEADERS | named,
-                extensions=sni,
-            ) as response,
+            client.stream("POST", url, content=BODY, headers=headers, extensions=sni) as response,
         ):
-            # Asked for while the connection is open.
             certificate = _certificate(response)
-            received = 0
-            for chunk in response.iter_raw():
-                received += len(chunk)
-                if received > _LONGEST or time.monotonic() - began > PATIENCE:
-                    break
+            seconds = _read(response, began)
             return Answer(
                 url=shown,
                 status=response.status_code,
-                seconds=time.monotonic() - began,
-                location=response.headers.get("location", ""),
+                seconds=seconds,
+                location=response.headers.get("location", "").replace(token, "…"),
                 cookies="set-cookie" in response.headers,
                 server_at=_instant(response.headers.get("date", "")),
                 asked_at=now(),
@@ -114,13 +105,21 @@ def ask(
             )
     except httpx.HTTPError as error:
         distrusted = _cause(error, ssl.SSLCertVerificationError)
-        why = (
-            distrusted.verify_message if isinstance(distrusted, ssl.SSLCertVerificationError) else _why(error)
-        )
+        why = distrusted.verify_message if distrusted else _why(error)
         return Answer(url=shown, why=why, distrusted=distrusted is not None)
 
 
-def _cause(error: BaseException, kind: type[Exception]) -> BaseException | None:
+def _read(response: httpx.Response, began: float) -> float:
+    """The seconds since *began* once all of *response*, or enough of it, is here."""
+    received = 0
+    for chunk in response.iter_raw():
+        received += len(chunk)
+        if received > _LONGEST or time.monotonic() - began > PATIENCE:
+            break
+    return time.monotonic() - began
+
+
+def _cause(error: BaseException, kind: type[_E]) -> _E | None:
     found: BaseException | None = error
     while found is not None and not isinstance(found, kind):
         found = found.__cause__ or found.__context__
@@ -131,9 +130,7 @@ def _why(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return f"said nothing for {PATIENCE:g} seconds"
     below = _cause(error, OSError)
-    return (
-        (below.strerror if isinstance(below, OSError) else None) or str(error)[:200] or type(error).__name__
-    )
+    return (below.strerror if below else None) or str(error)[:200] or type(error).__name__
 
 
 def _instant(text: str) -> datetime | None:

@@ -6,8 +6,8 @@ Its links are genuine and move nobody; its subject says that it is a test and ca
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
+from digest.doctor.mailbox import Account, Folder
 from digest.letter.page import Publication
 from digest.letter.personalise import Letter, stencil
 from digest.letter.rendered import Hole, Rendered, sentinel
@@ -21,13 +21,6 @@ from subscribers.tokens import NOBODY, Keyring
 
 #: seconds between two looks into the mailbox
 AGAIN = 2.0
-
-
-class Box(Protocol):
-    """A mailbox."""
-
-    def holding(self, mark: str) -> bytes | None:
-        """The newest message that holds *mark*; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ def send(relay: Relay, letter: Letter, mark: str, now: datetime) -> Sent:
     return Sent(letter, mark, now, "" if sent.verdict is Verdict.ACCEPTED else sent.why)
 
 
-def read_back(box: Box, mark: str, patience: float) -> bytes | None:
+def read_back(box: Account | Folder, mark: str, patience: float) -> bytes | None:
     """The letter of *mark* as it lies in *box*; None where it was not there after *patience* seconds."""
     end = time.monotonic() + patience
     while (found := box.holding(mark)) is None and time.monotonic() < end:

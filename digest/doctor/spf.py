@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Protocol
 
 from digest.doctor.line import Line, failed, passed, warned
+from digest.doctor.names import Names
 
 #: RFC 7208, section 4.6.4: terms that ask the DNS, and answers that were empty
 MOST_LOOKUPS = 10
@@ -24,14 +24,6 @@ _MODIFIER = re.compile(r"([a-z][a-z0-9_.-]*)=(\S*)", re.I)
 _RESULTS = {"": "pass", "+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
 
 Network = IPv4Network | IPv6Network
-
-
-class Lookup(Protocol):
-    """The DNS, as far as SPF asks it."""
-
-    def texts(self, name: str) -> list[str]: ...
-    def addresses(self, name: str) -> list[str]: ...
-    def exchangers(self, name: str) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +82,7 @@ class Spf:
     faults: list[str] = field(default_factory=list)
 
 
-def read(domain: str, names: Lookup) -> Spf:
+def read(domain: str, names: Names) -> Spf:
     """The SPF of *domain*; raises what *names* raises where nothing is answered."""
     found = Spf(domain)
     found.record = _Reading(found, names).record(domain)
@@ -98,7 +90,7 @@ def read(domain: str, names: Lookup) -> Spf:
 
 
 class _Reading:
-    def __init__(self, found: Spf, names: Lookup) -> None:
+    def __init__(self, found: Spf, names: Names) -> None:
         self._found = found
         self._names = names
 

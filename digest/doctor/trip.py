@@ -48,15 +48,11 @@ def made(on: Installation, asked: Asked, tools: Tools) -> Trip:
     sent = _out(on, tools, asked.seed)
     if sent.refused:
         return Trip(failed("seed", f"the relay refused it: {sent.refused}", "see the lines of the relay"))
-    box: seed.Box | None = Folder(asked.folder) if asked.folder else on.account
+    box = Folder(asked.folder) if asked.folder else on.account
     if box is None:
-        return Trip(
-            failed(
-                "seed",
-                f"a letter is on its way to {asked.seed}, and there is no mailbox to read it from",
-                "save it there as a file: digest doctor --letter FILE; or name a maildir: --mailbox PATH",
-            )
-        )
+        # Nothing is wrong: a person reads that mailbox.
+        how = "save it there with all its headers, then `digest doctor --letter FILE`"
+        return Trip(idle("seed", f"a letter is on its way to {asked.seed}: {how}"))
     raw = seed.read_back(box, sent.mark, asked.wait)
     if raw is None:
         return Trip(

@@ -471,6 +471,17 @@ def test_a_letter_that_arrived_elsewhere_is_judged_without_sending_one(here: Pat
     assert {line.name: line.level for line in here.lines()}["results"] is Level.PASS
 
 
+def test_a_letter_to_a_mailbox_that_a_person_reads_is_sent_and_left_to_them(here: Patient) -> None:
+    """H-9: without a mailbox to look into nothing is wrong; the line says how to go on."""
+    here.seeded()
+    here.installation = replace(here.installation, account=None)
+    lines = {line.name: line for line in here.lines()}
+    assert lines["seed"].level is Level.NONE
+    assert "--letter FILE" in lines["seed"].found
+    assert len(here.world.mailbox.messages) == 1
+    assert [line for line in lines.values() if line.mend and line.name != "python"] == []
+
+
 def test_a_letter_is_read_back_from_a_maildir_and_from_a_file(tmp_path: Path) -> None:
     """D-7: what lies in tmp/ is not whole yet."""
     for name in ("new", "cur", "tmp"):
