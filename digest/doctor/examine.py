@@ -91,6 +91,8 @@ class _Round:
         #: addresses that letters are known to leave from
         self._sources = list(asked.outgoing)
         self._signer: dkim.Signature | None = None
+        #: the pages' name is not in the DNS
+        self._is_unknown = False
         #: why a letter would not come out, or back; what says so is a line already
         self._shut = ""
 
@@ -182,9 +184,14 @@ class _Round:
         host = self._on.choices.host
         if self._on.choices.stays_here:
             return [idle("pages-address", "the pages are this machine's own: nobody else reads them")]
-        return [domains.reachable(host, self._names.addresses(host))]
+        found = self._names.addresses(host)
+        self._is_unknown = not found
+        return [domains.reachable(host, found)]
 
     def _pages(self) -> list[Line]:
+        if self._is_unknown:
+            why = "the pages' name leads nowhere"
+            return [idle("one-click", why), idle("pages-certificate", why)]
         on, token = self._on, self._on.keyring.sign(Purpose.ONE_CLICK, NOBODY)
         answer = one_click.ask(
             on.choices.publication.base_url, token, self._tools.now, on.tls, self._tools.pages_at
@@ -228,7 +235,7 @@ class _Round:
         return [made.line, *trip.judged(made, by, self._on, self._asked.trusted)]
 
     def _probe(self) -> list[Line]:
-        if self._shut:
+        if self._asked.seed is not None and self._shut:
             return [idle("return-address", f"{self._shut}, so no letter was sent")]
         return [trip.probed(self._on, self._asked, self._tools)]
 

@@ -565,10 +565,8 @@ MACHINE: dict[str, tuple[Break, list[tuple[str, Level]], str]] = {
 def test_this_machine_and_the_store(apart: Patient, case: str) -> None:
     """D-9, D-10, R-10: modes, the store and the tick, each with what to type."""
     change, expected, mend = MACHINE[case]
-    if case == "another machine's" and not Path("/etc/machine-id").exists():
-        pytest.skip("this machine has no id")
     change(apart)
-    if case == "no issue" and datetime.now(UTC).day == 1:
+    if case == "no issue" and datetime.now(apart.installation.choices.publication.zone).day == 1:
         pytest.skip("nothing is due on the first")
     wrong = [line for line in apart.lines() if line.mend and line.name != "python"]
     assert [(line.name, line.level) for line in wrong] == expected
@@ -624,9 +622,8 @@ def test_a_resolver_that_is_silent_costs_seconds_and_one_line_each(here: Patient
     """D-1: after two silences nobody is asked again."""
     here.zone.update(dict.fromkeys([DOMAIN, BOUNCES, PAGES, KEY, DMARC, f"mx.{DOMAIN}", MAIL], SILENT))
     here.zone["34.216.184.93.in-addr.arpa"] = SILENT
-    began = datetime.now(UTC)
     lines = here.lines()
-    assert datetime.now(UTC) - began < timedelta(seconds=10)
+    assert len(set(here.world.names.asked)) == 2
     wrong = [line for line in lines if line.mend and line.name != "python"]
     assert [line.name for line in wrong] == [
         *(

@@ -1,5 +1,7 @@
 """SPF, DMARC and DKIM as doctor reads them: the examples of their RFCs, and what receivers trip over."""
 
+import random
+
 import pytest
 
 from digest.doctor import dmarc, spf
@@ -175,6 +177,21 @@ def test_the_tree_walk_asks_eight_times_at_most() -> None:
     assert len(asked) == 8
 
 
+def test_the_tree_walk_ends_where_a_record_says_so() -> None:
+    """D-3: at psd=n; at psd=y, but for where it began."""
+    asked: list[str] = []
+
+    def ask(name: str) -> list[str]:
+        asked.append(name)
+        return {"_dmarc.b.c": ["v=DMARC1; p=none; psd=n"], "_dmarc.d": ["v=DMARC1; p=none; psd=y"]}.get(
+            name, []
+        )
+
+    assert dmarc.walk("a.b.c", ask).organisation == "b.c"
+    assert dmarc.walk("x.y.d", ask).organisation == "y.d"
+    assert asked == ["_dmarc.a.b.c", "_dmarc.b.c", "_dmarc.x.y.d", "_dmarc.y.d", "_dmarc.d"]
+
+
 def test_alignment_is_by_organisation_or_strict() -> None:
     """D-3."""
     policy = {"example_com": "v=DMARC1; p=none"}
@@ -246,6 +263,19 @@ def test_a_key_that_is_none_is_no_error(key: str) -> None:
     assert found.fault
 
 
+def test_whatever_a_letter_is_it_is_read() -> None:
+    """D-2, H-9: any bytes, and a million empty lines, are a letter; none is an error, or takes long."""
+    chance = random.Random(1)
+    for _ in range(300):
+        raw = bytearray(SIGNED)
+        for _ in range(chance.randrange(1, 6)):
+            raw[chance.randrange(len(raw))] = chance.choice(b"\0\r\n:;= \xff()[]<>b")
+        signatures_of(bytes(raw), lambda _name: [KEY])
+        letter = Arrived.of(bytes(raw))
+        _ = letter.results, letter.source, letter.takers, letter.taken_at
+    assert signatures_of(SIGNED + b"\n" * 1_000_000 + b"x", lambda _name: [KEY])[0].fault
+
+
 def test_results_are_read_past_comments_and_the_source_is_the_one_outside() -> None:
     """H-9: of several Authentication-Results the topmost, and the address that the receiving side saw."""
     letter = Arrived.of(
@@ -259,7 +289,9 @@ def test_results_are_read_past_comments_and_the_source_is_the_one_outside() -> N
     )
     assert letter.results == ("mx.google.com", {"dkim": ["pass"], "spf": ["softfail"], "dmarc": ["pass"]})
     assert letter.source == "93.184.216.34"
+    # What our own relay says of itself is not the receiving side's word.
     assert "mx.google.com" in letter.takers
+    assert "mail.x" not in letter.takers
     assert letter.taken_at is not None
     assert letter.taken_at.isoformat() == "2026-11-26T16:00:01+00:00"
 
