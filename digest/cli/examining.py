@@ -27,7 +27,7 @@ from subscribers.address import parse
 
 app = typer.Typer()
 
-#: a word, a sign that says the same without colour, and the colour
+#: a sign that says it without colour, and the colour
 _SHOWN = {
     Level.PASS: ("✓", "green"),
     Level.WARN: ("!", "yellow"),
@@ -56,7 +56,7 @@ def doctor(
     trust: list[str] = typer.Option([], help="A server whose Authentication-Results count.", metavar="HOST"),
     as_json: bool = JSON,
 ) -> None:
-    """Say what is wrong with this installation and how to mend it; exit 4 on faults. Sends no letter."""
+    """Say what is wrong here and how to mend it; exit 4 on faults. No letter is sent unasked."""
     if seed is not None and letter is not None:
         raise typer.BadParameter("say either --seed or --letter")
     asked = Asked(

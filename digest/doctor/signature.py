@@ -19,6 +19,7 @@ SHORTEST, ADVISED = 1024, 2048
 MUST_SIGN = ("from", "list-unsubscribe", "list-unsubscribe-post")
 SHOULD_SIGN = ("subject", "date", "message-id", "to")
 _SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")  # RFC 8017, section 9.2, note 1
+_MOST = 10  # signatures of a letter that are looked at
 _B = re.compile(rb"(;\s*b\s*=|^\s*b\s*=)[^;]*", re.I)
 
 
@@ -115,7 +116,8 @@ def signatures_of(raw: bytes, published: Callable[[str], Sequence[str]] | None) 
 
     Each is verified with what is *published*, as TXT records, at the name of its key; None: nobody is asked.
     """
-    return [_verified(raw, field, published) for name, field in split(raw)[0] if name == "dkim-signature"]
+    fields = [field for name, field in split(raw)[0] if name == "dkim-signature"]
+    return [_verified(raw, field, published) for field in fields[:_MOST]]
 
 
 def _verified(raw: bytes, field: bytes, published: Callable[[str], Sequence[str]] | None) -> Signature:
@@ -151,8 +153,10 @@ def _fault(raw: bytes, field: bytes, tags: dict[str, str], texts: Sequence[str])
 
 def _signed_headers(headers: Sequence[tuple[str, bytes]], names: Sequence[str], way: str) -> list[bytes]:
     """What was signed, in order: of several headers of a name the last first (section 5.4.2)."""
-    left = {name: [field for one, field in headers if one == name] for name in set(names)}
-    return [_header(left[name].pop(), way) + b"\r\n" for name in names if left[name]]
+    left: dict[str, list[bytes]] = {}
+    for name, field in headers:
+        left.setdefault(name, []).append(field)
+    return [_header(left[name].pop(), way) + b"\r\n" for name in names if left.get(name)]
 
 
 def _header(field: bytes, way: str) -> bytes:

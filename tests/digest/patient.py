@@ -42,8 +42,8 @@ from subscribers.tokens import Keyring
 from tests.conftest import lacking
 from tests.digest import website
 from tests.digest.evil_server import Caught, EvilServer, certificate, free_port, serving, trusting
-from tests.digest.imap_server import PASSWORD, USER, ImapServer, imap_server
 from tests.digest.nameserver import NameServer, Zone, name_server
+from tests.digest.searched_mailbox import PASSWORD, USER, ImapServer, imap_server
 
 #: under a top-level domain that there is not, so that none of it can be anybody's
 DOMAIN = "slowwater.harbour"

@@ -27,6 +27,7 @@ from digest.doctor.one_click import Answer, Certificate, certificate_judged
 from digest.errors import DigestError
 from digest.health import beat
 from digest.sending.relay import Security
+from digest.vintage import newest
 from subscribers.tokens import Keyring
 from tests.conftest import ROOT
 from tests.digest.evil_server import EvilServer, serving, trusting
@@ -604,7 +605,7 @@ def test_the_clock_of_the_database_server_is_heard(here: Patient, postgres_engin
     """D-8, D-9: on PostgreSQL there is another clock, and the disk is the server's."""
     with postgres_engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
-        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0006')")
+        connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{newest()}')")
     here.installation = replace(here.installation, engine=postgres_engine)
     here.unreached()
     lines = {line.name: line for line in here.lines()}
