@@ -16,7 +16,9 @@ from digest.errors import DigestError
 PATIENCE = 20.0  # seconds for each answer of the server
 #: the newest so many files are looked into
 NEWEST = 200
-LONGEST = 1024 * 1024  # bytes of a file
+LONGEST = 1024 * 1024  # bytes of a message
+#: the folder that a reader of reports may have moved it to meanwhile
+MOVED = "Processed"
 
 
 class Closed(DigestError):
@@ -45,13 +47,13 @@ class Account:
     def holding(self, mark: str) -> bytes | None:
         """The newest message whose subject holds *mark*, as it lies there; None where there is none."""
         with self._opened() as box:
-            # By the subject: some relays give a letter another Message-ID.
-            found = box.uids(f'SUBJECT "{mark}"')
-            if not found:
-                return None
-            # imap-tools hands on what the standard library makes of a message; a signature wants the bytes.
-            _status, parts = box.client.uid("fetch", found[-1], "(BODY.PEEK[])")
-            return next((bytes(part[1]) for part in parts if isinstance(part, tuple)), None)
+            moved = [one.name for one in box.folder.list() if one.name.endswith(MOVED)]
+            for folder in ("INBOX", *moved):
+                box.folder.set(folder, readonly=True)
+                # By the subject: some relays give a letter another Message-ID.
+                if found := box.uids(f'SUBJECT "{mark}"'):
+                    return _bytes(box, found[-1])
+            return None
 
     @contextmanager
     def _opened(self) -> Iterator[MailBox]:
@@ -62,7 +64,8 @@ class Account:
         except (OSError, imaplib.IMAP4.error) as error:
             raise Closed(f"{self.host}:{self.port} cannot be reached: {_why(error)}") from error
         try:
-            box.login(self.username, self.password)
+            is_plain = f"{self.username}{self.password}".isascii()
+            (box.login if is_plain else box.login_utf8)(self.username, self.password)
             yield box
         except MailboxLoginError as error:
             raise Closed(f"{self} is not let in") from error
@@ -71,6 +74,13 @@ class Account:
         finally:
             with suppress(OSError, imaplib.IMAP4.error, ImapToolsError):
                 box.logout()
+
+
+def _bytes(box: MailBox, uid: str) -> bytes | None:
+    """The message as it lies there, unseen still; None where it is gone."""
+    # imap-tools hands on what the standard library makes of a message; a signature wants the bytes.
+    _status, parts = box.client.uid("fetch", uid, f"(BODY.PEEK[]<0.{LONGEST}>)")
+    return next((bytes(part[1]) for part in parts if isinstance(part, tuple)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,6 +345,7 @@ def patient(world: World) -> Iterator[Patient]:
     world.front.script, world.front.dated = None, ""
     world.front.seen.clear()
     world.mailbox.messages.clear()
+    world.mailbox.moved.clear()
     receiver = Receiver(world.mailbox, world.signer)
     world.relay.deliver = lambda caught: receiver.take(caught)
     engine = open_engine(f"sqlite:///{world.folder}/digest.db")

@@ -12,10 +12,11 @@ USER, PASSWORD = "bounces", "the mailbox's password"
 
 
 class ImapServer:
-    """One mailbox, INBOX, whose messages are *messages*; the first has the UID 1."""
+    """INBOX, whose messages are *messages*, and what was moved from it; the first has the UID 1."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self.messages: list[bytes] = []
+        self.moved: list[bytes] = []
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -48,10 +49,14 @@ class ImapServer:
             self._tls.wrap_socket(plain, server_side=True) as connection,
         ):
             connection.sendall(b"* OK ready\r\n")
+            here = self.messages
             with connection.makefile("rb") as lines:
                 for line in lines:
                     tag, _, command = line.decode().strip().partition(" ")
-                    connection.sendall(self._answer(command) + f"{tag} {self._done(command)}\r\n".encode())
+                    if command.startswith(("SELECT", "EXAMINE")):
+                        here = self.moved if "Processed" in command else self.messages
+                    answer = self._answer(command, here)
+                    connection.sendall(answer + f"{tag} {self._done(command)}\r\n".encode())
                     if command == "LOGOUT":
                         return
 
@@ -60,20 +65,22 @@ class ImapServer:
             return "NO [AUTHENTICATIONFAILED] no"
         return "OK done"
 
-    def _answer(self, command: str) -> bytes:
-        number = len(self.messages)
+    def _answer(self, command: str, here: list[bytes]) -> bytes:
+        number = len(here)
         if command == "CAPABILITY":
             return b"* CAPABILITY IMAP4rev1\r\n"
         if command.startswith(("SELECT", "EXAMINE")):
             return b"* %d EXISTS\r\n* OK [UIDVALIDITY 1] fixed\r\n" % number
+        if command.startswith("LIST"):
+            return b'* LIST () "." "INBOX"\r\n* LIST () "." "INBOX.Processed"\r\n'
         if command.startswith("STATUS"):
             told = f"MESSAGES {number} RECENT 0 UIDNEXT {number + 1} UIDVALIDITY 1 UNSEEN {number}"
             return f'* STATUS "INBOX" ({told})\r\n'.encode()
         if found := re.match(r'UID SEARCH .*SUBJECT "([^"]+)"', command):
-            holding = [uid for uid, raw in enumerate(self.messages, 1) if found[1].encode() in subject(raw)]
+            holding = [uid for uid, raw in enumerate(here, 1) if found[1].encode() in subject(raw)]
             return f"* SEARCH {' '.join(map(str, holding))}".rstrip().encode() + b"\r\n"
         if found := re.match(r"UID FETCH (\d+) ", command, re.IGNORECASE):
-            raw = self.messages[int(found[1]) - 1]
+            raw = here[int(found[1]) - 1]
             head = f"* {found[1]} FETCH (UID {found[1]} BODY[] {{{len(raw)}}}\r\n".encode()
             return head + raw + b")\r\n"
         return b"* BYE\r\n" if command == "LOGOUT" else b""

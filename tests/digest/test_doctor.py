@@ -237,6 +237,15 @@ def test_settings_that_are_odd_with_a_relay_elsewhere(
     assert [(line.name, line.level) for line in odd] == [(name, level)]
 
 
+def test_a_letter_that_the_reader_of_reports_took_first_is_found(here: Patient) -> None:
+    """D-7: it lies in the folder of what was read then."""
+    account = here.installation.account
+    assert account is not None
+    here.world.mailbox.moved.append(b"Subject: [Test] digest doctor a1b2\r\n\r\nmoved\r\n")
+    assert account.holding("a1b2") == here.world.mailbox.moved[0]
+    assert account.holding("c3d4") is None
+
+
 def test_a_mailbox_must_be_the_one_it_says(here: Patient) -> None:
     """D-7: its certificate is checked before the password is said."""
     here.account(tls=ssl.create_default_context())
