@@ -25,7 +25,7 @@ subscribers.wishes
 subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
-digest.returns digest.web digest.cli digest.migrations
+digest.doctor digest.returns digest.web digest.cli digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
 digest.models digest.database digest.vintage
@@ -81,6 +81,13 @@ digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
 digest.outfit
 
+digest.doctor.line digest.doctor.names digest.doctor.patience digest.doctor.mailbox
+digest.doctor.keys digest.doctor.spf digest.doctor.dmarc digest.doctor.signature digest.doctor.domains
+digest.doctor.one_click digest.doctor.machine digest.doctor.choices digest.doctor.cycle digest.doctor.seed
+digest.doctor.offers digest.doctor.arrived digest.doctor.installation
+digest.doctor.trip
+digest.doctor.examine
+
 digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
 digest.returns.returned
@@ -91,11 +98,12 @@ digest.web.pages digest.web.serving digest.web.forms
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
 digest.wiring
+digest.patient
 digest.demo digest.cli.opened
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
 digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
-digest.cli.starting digest.cli.serving digest.cli.ending digest.cli.working
+digest.cli.starting digest.cli.serving digest.cli.ending digest.cli.working digest.cli.examining
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -106,8 +114,11 @@ ONLY = {
     "os.environ": {"digest.settings"},
     # outgoing connections, and the demo's and the pages' own servers
     "smtplib": {"digest.sending.connection", "digest.sending.smtp"},
-    "httpx": {"digest.sources.fetch", "digest.sources.wire"},
+    "httpx": {"digest.sources.fetch", "digest.sources.wire", "digest.doctor.one_click"},
     "httpcore": {"digest.sources.fetch", "digest.sources.wire"},
+    "dns": {"digest.doctor.names"},
+    "imap_tools": {"digest.doctor.mailbox"},
+    "imaplib": {"digest.doctor.mailbox"},
     "uvicorn": {"digest.web.serving"},
     "aiosmtpd": {"digest.demo"},
     # connection connects, smtp cuts; serving listens; dispatch asks for the host's name; the demo looks
@@ -120,8 +131,9 @@ ONLY = {
         "digest.web.serving",
         "digest.demo",
     },
-    # the run's connections, their committer, heartbeat and pace; a look-up of a name, which has no time
-    # limit of its own; premailer's lock; one count for all monitors; events handed down to a run by the roots
+    # the run's connections, their committer, heartbeat and pace; a look-up of a name and a part of doctor's
+    # round, which have no time limit of their own; premailer's lock; one count for all monitors; events
+    # handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
@@ -135,6 +147,7 @@ ONLY = {
         "digest.job",
         "digest.cli.working",
         "digest.sources.wire",
+        "digest.doctor.patience",
         "digest.letter.inline",
         "digest.cli.sending",
         "digest.cli.ticking",
@@ -234,7 +247,11 @@ def test_only_the_command_line_prints() -> None:
 
 
 #: the composition roots
-ROOTS = {"digest.outfit", "digest.wiring", "digest.demo", "digest.cli.opened", "digest.cli.starting"}
+ROOTS = {"digest.outfit", "digest.wiring", "digest.patient", "digest.demo"} | {
+    "digest.cli.opened",
+    "digest.cli.starting",
+    "digest.cli.examining",
+}
 
 
 def test_only_the_roots_read_the_settings() -> None:

@@ -33,6 +33,7 @@ ROOMS = {
     "subscribers": "people:app",
     "keys": "rights:keys_app",
     "store": "store:app",
+    "doctor": "examining:app",
 }
 
 

@@ -48,8 +48,13 @@ def require(engine: Engine, now: datetime) -> None:
 
     Nothing is changed by it but that a store without a name has one.
     """
-    ensure_named(engine)
     _require_disk(engine)
+    require_own(engine, now)
+
+
+def require_own(engine: Engine, now: datetime) -> None:
+    """As `require`, whatever the disk is like."""
+    ensure_named(engine)
     path = file_of(engine)
     seen = epoch.read(path)
     with reading(engine) as session:

@@ -5,6 +5,8 @@ is over for good, whatever its process does later: it leases nothing more, and w
 Hosts' clocks may differ by hours; none of them is asked. PostgreSQL only.
 """
 
+from datetime import datetime
+
 from sqlalchemy import func, or_, select, text, update
 from sqlmodel import Session, SQLModel
 
@@ -55,3 +57,9 @@ def why_stopped(session: Session, issue_id: int, since: int) -> str:
     which = (_run.c.issue_id == issue_id, _run.c.id > since, _run.c.stopped != "")
     statement = select(_run.c.stopped).where(*which).order_by(_run.c.id.desc()).limit(1)
     return session.connection().execute(statement).scalar() or ""
+
+
+def clock(session: Session) -> datetime:
+    """The database's own time."""
+    found: datetime = session.connection().execute(select(func.clock_timestamp())).scalar_one()
+    return found

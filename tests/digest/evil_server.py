@@ -97,6 +97,8 @@ class EvilServer:
     #: to DATA or BDAT where no recipient was taken
     nobody: bytes = NOBODY
     tls: ssl.SSLContext | None = None
+    #: gets each letter that was taken
+    deliver: Callable[[Caught], None] = lambda caught: None
     #: TLS from the first byte
     at_once: bool = False
     letters: list[Caught] = field(default_factory=list)
@@ -245,6 +247,7 @@ class _Talk:
         plain = answer if isinstance(answer, bytes) else getattr(answer, "answer", b"")
         if plain.startswith(b"2") or answer == "take and drop":
             self.server.letters.append(caught)
+            self.server.deliver(caught)
         self._give(answer)
 
     def _say(self, phase: str, line: str = "") -> bytes:
@@ -296,12 +299,12 @@ class _Talk:
         self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """A self-signed certificate for *name* with its key, in one file of *folder*."""
-    path = folder / f"{name}.pem"
+def certificate(folder: Path, name: str, days: int = 2) -> Path:
+    """A self-signed certificate for *name* and so many *days* with its key, in one file of *folder*."""
+    path = folder / f"{name}-{days}.pem"
     subject = f"subjectAltName={'IP' if name[0].isdigit() else 'DNS'}:{name}"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-days", "2", "-subj", f"/CN={name}", "-addext", subject, "-keyout", "-", "-out", "-"]
+    command += ["-days", str(days), "-subj", f"/CN={name}", "-addext", subject, "-keyout", "-", "-out", "-"]
     try:
         made = subprocess.run(command, check=True, capture_output=True)
     except FileNotFoundError:
