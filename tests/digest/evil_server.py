@@ -235,10 +235,13 @@ class _Talk:
             self._more()
         if "body" in self.server.script:
             self._say("body", self.rcpt)
-        while b"\r\n.\r\n" not in b"\r\n" + self.buffer:
-            self._more()
-        content, _, self.buffer = (b"\r\n" + self.buffer).partition(b"\r\n.\r\n")
-        content = content.removeprefix(b"\r\n") + b"\r\n"
+        # What was looked through is not looked through again: some letters have megabytes.
+        letter, looked = bytearray(b"\r\n" + self.buffer), 0
+        while (end := letter.find(b"\r\n.\r\n", looked)) < 0:
+            looked = max(0, len(letter) - 4)
+            letter += self._octets()
+        self.buffer = bytes(letter[end + 5 :])
+        content = bytes(letter[2:end]) + b"\r\n"
         self._take(re.sub(rb"(?m)^\.\.", b".", content))
 
     def _take(self, content: bytes) -> None:
@@ -288,10 +291,13 @@ class _Talk:
         return line.decode("utf-8", "replace").rstrip("\r")
 
     def _more(self) -> None:
+        self.buffer += self._octets()
+
+    def _octets(self) -> bytes:
         octets = self.connection.recv(65536)
         if not octets:
             raise End
-        self.buffer += octets
+        return octets
 
     def _wrap(self) -> None:
         assert self.server.tls is not None

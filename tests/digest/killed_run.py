@@ -15,6 +15,7 @@ import traceback
 from datetime import timedelta
 
 from sqlalchemy.event import listen
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Session
 
 from digest.database import open_engine
@@ -59,6 +60,9 @@ def tell(number: int) -> None:
 
 
 if __name__ == "__main__":
+    # Once, and not in each fork: the machine's certificates and the tables.
+    relay_at(0)
+    configure_mappers()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

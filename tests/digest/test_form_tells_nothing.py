@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from scipy.stats import ks_2samp
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
@@ -132,6 +131,8 @@ def told(answer: Answer) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
 
 def nothing_tells(answers: Mapping[str, Sequence[Answer]], what: str) -> None:
     """One answer for all, in times that no test tells apart; says what was measured."""
+    from scipy.stats import ks_2samp  # here, for every worker that collects tests would wait a second for it
+
     # The nonce of nothing: the page of one visitor is that of every other, byte for byte.
     assert len({told(answer) for given in answers.values() for answer in given}) == 1
     assert "set-cookie" not in next(iter(answers.values()))[0].headers

@@ -23,8 +23,8 @@ from tests.digest.test_workers import (  # noqa: F401 - fixtures
     forking,
     handed,
     is_sent,
+    queueing,
     store,
-    store_url,
     until,
     workers,
 )

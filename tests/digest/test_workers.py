@@ -37,7 +37,7 @@ from digest.sending.jobs import Queue, install
 from digest.sending.ledger import Settlement
 from digest.sending.ranges import Range, due_ranges, size_of
 from digest.sending.smtp import WINDOW
-from tests.conftest import postgres_database
+from tests.conftest import emptied, postgres_database
 from tests.digest.evil_server import EvilServer
 from tests.digest.processes import CHUNKED, child, kept_by, name_of, wait_for_letters
 from tests.digest.sending import NOW, QUICK, Clock, approved, count_of, frozen, relay_at, rows, run, tallied
@@ -51,30 +51,21 @@ A_WHILE = 16 * 60  # seconds: what is in doubt is due
 
 
 @pytest.fixture(scope="module")
-def store_url(postgres_server: str) -> Iterator[str]:
+def queueing(postgres_server: str) -> Iterator[Engine]:
     """A store of these tests' own, with the queue in it."""
     with postgres_database(postgres_server) as url:
         engine = open_engine(url)
         SQLModel.metadata.create_all(engine)
         assert install(engine)
         assert not install(engine)
+        yield engine
         engine.dispose()
-        yield url
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Engine]:
-    engine = open_engine(store_url)
-    yield engine
-    with engine.begin() as connection:
-        others = "datname = current_database() AND pid <> pg_backend_pid()"
-        connection.execute(
-            text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
-        )
-        tables = [f'"{name}"' for name in SQLModel.metadata.tables]
-        tables += [f"procrastinate_{name}" for name in ("jobs", "workers", "periodic_defers", "events")]
-        connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE"))
-    engine.dispose()
+def store(queueing: Engine) -> Iterator[Engine]:
+    yield queueing
+    emptied(queueing, *(f"procrastinate_{name}" for name in ("events", "periodic_defers", "jobs", "workers")))
 
 
 @dataclass

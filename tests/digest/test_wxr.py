@@ -185,9 +185,9 @@ def test_an_older_version_of_the_format_is_read_alike() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak of memory is read from /proc")
 def test_an_export_of_any_size_is_read_in_constant_memory(tmp_path: Path) -> None:
-    """50 MB here; `benchmarks/exports.py` writes the gigabyte that the promise of 200 MB is about."""
+    """10 MB here; `benchmarks/exports.py` writes the gigabyte that the promise of 200 MB is about."""
     path = tmp_path / "export.xml"
-    posts = write_export(path, 50, paragraphs=2)
+    posts = write_export(path, 10, paragraphs=2)
     script = f"""
 import re
 from pathlib import Path
@@ -206,8 +206,8 @@ print(count, peak() - before)
     count, grown = map(int, child.stdout.split())
 
     assert count == posts
-    # KB: 10,000 for what 26,000 posts are known by; 22,000 if emptied elements were left behind.
-    assert grown < 15_000
+    # KB: 2,700 for what 5,300 posts are known by; 5,200 if emptied elements were left behind.
+    assert grown < 4_000
 
 
 def test_a_large_export_gives_the_same_posts_from_disk(tmp_path: Path) -> None:

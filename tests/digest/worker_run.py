@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import col, select
 
 from digest.database import CUT_OFF, open_engine, reading
@@ -110,6 +111,9 @@ if __name__ == "__main__":
     logging.basicConfig(level=os.environ.get("LOG", "WARNING"))
     if sys.argv[1:]:
         sys.exit(0 if run(*sys.argv[1:]) else 1)
+    # Once, and not in each fork: the machine's certificates and the tables.
+    relay_at(0)
+    configure_mappers()
     for line in sys.stdin:
         what, *rest = line.split()
         if what == "start":

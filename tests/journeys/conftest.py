@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from sqlalchemy.engine import make_url
 
 from digest.cli.app import main
+from tests.conftest import postgres_database
 
 FEED = """<?xml version="1.0" encoding="UTF-8"?>
 <rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/"
@@ -83,37 +86,45 @@ def relay(mailbox: Mailbox) -> Iterator[int]:
     controller.stop()
 
 
+def typed(folder: Path, *words: str) -> int:
+    """How `digest --env FOLDER/.env WORDS…` ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["digest", "--env", str(folder / ".env"), *words])
+        try:
+            main()
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def described(folder: Path, **values: object) -> None:
+    """Settings are changed in the .env."""
+    path = folder / ".env"
+    text = path.read_text()
+    for name, value in values.items():
+        text, count = re.subn(rf"(?m)^#?DIGEST_{name}=.*$", f"DIGEST_{name}={value}", text)
+        assert count == 1, name
+    path.write_text(text)
+
+
 class Publication:
     """The commands, as typed in one folder."""
 
-    def __init__(
-        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self._capsys = capsys
-        self._monkeypatch = monkeypatch
 
     def __call__(self, *words: str, expect: int | None = 0) -> Answer:
         """`digest --env FOLDER/.env WORDS…`; fails unless it ends with *expect* (None: anything)."""
-        self._monkeypatch.setattr(sys, "argv", ["digest", "--env", str(self.folder / ".env"), *words])
         self._capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
+        code = typed(self.folder, *words)
         said = self._capsys.readouterr()
         assert expect is None or code == expect, (words, code, said.out, said.err)
         return Answer(code, said.out, said.err)
 
     def set(self, **values: object) -> None:
         """Settings are changed in the .env."""
-        path = self.folder / ".env"
-        text = path.read_text()
-        for name, value in values.items():
-            text, count = re.subn(rf"(?m)^#?DIGEST_{name}=.*$", f"DIGEST_{name}={value}", text)
-            assert count == 1, name
-        path.write_text(text)
+        described(self.folder, **values)
 
     def feed(self, *items: tuple[str, str, str]) -> str:
         """The path of a feed with these items."""
@@ -122,6 +133,7 @@ class Publication:
         return str(path)
 
 
+READERS = ("a@example.org", "b@example.org")
 SEPTEMBER = (
     ("one", "The first", "Sat, 05 Sep 2015 10:00:00 +0300"),
     ("two", "The second", "Sun, 20 Sep 2015 10:00:00 +0300"),
@@ -131,31 +143,85 @@ SEPTEMBER = (
 )
 
 
-@pytest.fixture
-def publication(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, relay: int
-) -> Publication:
-    """A publication whose relay is the mailbox, with two subscribers."""
-    digest = Publication(tmp_path, capsys, monkeypatch)
-    digest("init")
-    digest.set(
+@pytest.fixture(scope="session")
+def folder_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A publication's folder with two subscribers, to be copied: making it takes ten times as long."""
+    folder = tmp_path_factory.mktemp("made")
+    assert typed(folder, "init") == 0
+    described(
+        folder,
         PUBLICATION_NAME="Quay news",
         PUBLICATION_URL="https://quay.example",
         SENDER="Quay news <letters@quay.example>",
         POSTAL_ADDRESS="North Quay 7, 1234 Harbour",
         TIMEZONE="Europe/Kyiv",
-        SMTP_PORT=relay,
         SMTP_SECURITY="none",
     )
-    for address in ("a@example.org", "b@example.org"):
-        digest("subscribers", "add", address)
+    for address in READERS:
+        assert typed(folder, "subscribers", "add", address) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folder_approved(folder_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with September 2015 approved."""
+    folder = tmp_path_factory.mktemp("approved")
+    shutil.copytree(folder_made, folder, dirs_exist_ok=True)
+    path = folder / "feed.xml"
+    path.write_text(feed(*SEPTEMBER))
+    assert typed(folder, "posts", "import", str(path)) == 0
+    assert typed(folder, "issue", "build", "2015-09") == 0
+    assert typed(folder, "issue", "approve", "2015-09") == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def database_made(
+    postgres_server: str, folder_made: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The name of a database with what is in the store of the folder: bringing one up takes seconds."""
+    folder = tmp_path_factory.mktemp("on-postgres")
+    shutil.copy(folder_made / ".env", folder)
+    with postgres_database(postgres_server) as url:
+        described(folder, DATABASE_URL=url)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOME", str(folder))
+            assert typed(folder, "init") == 0
+            for address in READERS:
+                assert typed(folder, "subscribers", "add", address) == 0
+        yield make_url(url).database or ""
+
+
+@pytest.fixture
+def on_postgres(
+    publication: Publication,
+    postgres_server: str,
+    database_made: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Publication]:
+    """The publication with its store on PostgreSQL; state folders are its own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with postgres_database(postgres_server, like=database_made) as url:
+        publication.set(DATABASE_URL=url)
+        yield publication
+
+
+@pytest.fixture
+def publication(
+    folder_made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], relay: int
+) -> Publication:
+    """A publication whose relay is the mailbox, with two subscribers."""
+    shutil.copytree(folder_made, tmp_path, dirs_exist_ok=True)
+    digest = Publication(tmp_path, capsys)
+    digest.set(SMTP_PORT=relay)
     return digest
 
 
 @pytest.fixture
-def approved(publication: Publication) -> Publication:
+def approved(publication: Publication, folder_approved: Path) -> Publication:
     """The publication with September 2015 approved."""
-    publication("posts", "import", publication.feed(*SEPTEMBER))
-    publication("issue", "build", "2015-09")
-    publication("issue", "approve", "2015-09")
+    shutil.copytree(
+        folder_approved, publication.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".env")
+    )
     return publication

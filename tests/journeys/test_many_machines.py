@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -26,20 +25,13 @@ READERS = ["a@example.org", "b@example.org", "c@example.org"]
 
 
 @pytest.fixture
-def on_postgres(
-    publication: Publication, postgres_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Publication]:
-    """The publication with its store on PostgreSQL, and September 2015 approved."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with postgres_database(postgres_server) as url:
-        publication.set(DATABASE_URL=url)
-        publication("init")
-        for reader in READERS:
-            publication("subscribers", "add", reader)
-        publication("posts", "import", publication.feed(*SEPTEMBER))
-        publication("issue", "build", "2015-09")
-        publication("issue", "approve", "2015-09")
-        yield publication
+def shared(on_postgres: Publication) -> Publication:
+    """The publication with its store on PostgreSQL, a third reader, and September 2015 approved."""
+    on_postgres("subscribers", "add", READERS[2])
+    on_postgres("posts", "import", on_postgres.feed(*SEPTEMBER))
+    on_postgres("issue", "build", "2015-09")
+    on_postgres("issue", "approve", "2015-09")
+    return on_postgres
 
 
 @contextmanager
@@ -85,56 +77,50 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_dispatch_hands_out_and_watches_what_a_worker_sends(
-    on_postgres: Publication, mailbox: Mailbox
-) -> None:
-    with worker(on_postgres) as process:
-        assert on_postgres("dispatch", "2015-09", "--json").json["accepted"] == 3
+def test_dispatch_hands_out_and_watches_what_a_worker_sends(shared: Publication, mailbox: Mailbox) -> None:
+    with worker(shared) as process:
+        assert shared("dispatch", "2015-09", "--json").json["accepted"] == 3
         code, out, err = ended(process)
     assert (code, err) == (0, "")
     assert "2015-09 is sent" in out
     assert mailbox.recipients() == READERS
 
 
-def test_without_a_worker_dispatch_sends_by_itself(on_postgres: Publication, mailbox: Mailbox) -> None:
-    assert "it is sent" in on_postgres("dispatch", "2015-09").out
+def test_without_a_worker_dispatch_sends_by_itself(shared: Publication, mailbox: Mailbox) -> None:
+    assert "it is sent" in shared("dispatch", "2015-09").out
     assert mailbox.recipients() == READERS
 
 
-def test_after_the_last_worker_dispatch_sends_by_itself_again(
-    on_postgres: Publication, mailbox: Mailbox
-) -> None:
-    with worker(on_postgres) as process:
+def test_after_the_last_worker_dispatch_sends_by_itself_again(shared: Publication, mailbox: Mailbox) -> None:
+    with worker(shared) as process:
         assert ended(process)[0] == 0
-    assert "it is sent" in on_postgres("dispatch", "2015-09").out
+    assert "it is sent" in shared("dispatch", "2015-09").out
     assert mailbox.recipients() == READERS
 
 
 def test_a_relay_that_refuses_us_stops_the_workers_and_whoever_watches_reads_why(
-    on_postgres: Publication, mailbox: Mailbox
+    shared: Publication, mailbox: Mailbox
 ) -> None:
     for reader in READERS:
         mailbox.answers[reader] = "550 5.7.1 our policy is against you"
-    with worker(on_postgres) as process:
-        answer = on_postgres("dispatch", "2015-09", expect=3)
+    with worker(shared) as process:
+        answer = shared("dispatch", "2015-09", expect=3)
         assert ended(process)[0] == 0
     assert "our policy is against you" in answer.err
     assert mailbox.recipients() == []
 
 
-def test_a_worker_sends_nothing_from_a_store_that_was_put_back(
-    on_postgres: Publication, mailbox: Mailbox
-) -> None:
+def test_a_worker_sends_nothing_from_a_store_that_was_put_back(shared: Publication, mailbox: Mailbox) -> None:
     """R-8: its job is older than the backup's gap, and the queue knows nothing of that."""
     for reader in READERS:
         mailbox.answers[reader] = "550 5.7.1 our policy is against you"
-    on_postgres("dispatch", "2015-09", expect=3)
-    with store_of(on_postgres) as engine:
+    shared("dispatch", "2015-09", expect=3)
+    with store_of(shared) as engine:
         put_back = backup(engine)
     mailbox.answers.clear()
-    on_postgres("dispatch", "2015-09")
+    shared("dispatch", "2015-09")
     put_back()
-    with worker(on_postgres) as process, store_of(on_postgres) as engine:
+    with worker(shared) as process, store_of(shared) as engine:
         queue = Queue(engine)
         queue.hand(1, [Range(1, len(READERS))])
         until(lambda: queue.open_ranges(1) == 0)

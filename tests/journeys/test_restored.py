@@ -23,7 +23,7 @@ from digest.sending import lineage
 from digest.sending.exclusive import exclusive
 from digest.settings import load
 from digest.vintage import version
-from tests.conftest import ROOT, as_of, postgres_database
+from tests.conftest import ROOT, as_of
 from tests.digest import backups
 from tests.digest.sending import people
 
@@ -44,20 +44,13 @@ def ready(
     publication: Publication,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Publication]:
+) -> Publication:
     """The publication with September in its store, once on each kind; state folders are its own."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    if request.param == "sqlite":
-        publication("posts", "import", publication.feed(*SEPTEMBER))
-        yield publication
-        return
-    with postgres_database(request.getfixturevalue("postgres_server")) as url:
-        publication.set(DATABASE_URL=url)
-        publication("init")
-        for address in BOTH:
-            publication("subscribers", "add", address)
-        publication("posts", "import", publication.feed(*SEPTEMBER))
-        yield publication
+    if request.param == "postgresql":
+        request.getfixturevalue("on_postgres")
+    publication("posts", "import", publication.feed(*SEPTEMBER))
+    return publication
 
 
 @contextmanager

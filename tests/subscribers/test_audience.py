@@ -17,6 +17,7 @@ from subscribers.audience import (
 )
 from subscribers.models import Cause, State, Subscriber
 from subscribers.suppression import put, suppression_key
+from tests.digest.sending import people
 from tests.subscribers.people import SECRET, person, unwelcome
 
 
@@ -57,9 +58,9 @@ def test_a_recipient_is_what_the_letter_needs(engine: Engine, now: datetime) -> 
         assert welcome(session, []) == {}
 
 
-def test_an_audience_larger_than_one_statement_is_read_whole(engine: Engine, now: datetime) -> None:
+def test_an_audience_larger_than_one_statement_is_read_whole(engine: Engine) -> None:
     with Session(engine) as session, session.begin():
-        ids = [person(session, f"reader{n}@example.org", State.ACTIVE, now) for n in range(2100)]
+        ids = people(session, 2100)
         assert set(welcome(session, ids)) == set(ids)
         assert unwelcome(session, ids) == {}
         assert list(session.execute(audience()).scalars()) == sorted(ids)
