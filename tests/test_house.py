@@ -83,7 +83,8 @@ digest.outfit
 
 digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
-digest.returns.returned
+digest.returns.events
+digest.returns.signatures digest.returns.returned
 
 digest.tick
 digest.job
