@@ -66,9 +66,15 @@ digest.lint.check
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents
 
-digest.settings digest.trace digest.press digest.health digest.notices
+digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.relaylog digest.sending.ranges
+digest.returns.parts digest.returns.classes digest.returns.fields
+digest.returns.about digest.returns.wording digest.returns.strikes
+digest.returns.events digest.returns.models
+digest.returns.signatures digest.returns.returned
+digest.returns.keeping
+digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace
 digest.sending.commits digest.sending.connection
@@ -80,11 +86,6 @@ digest.sending.dispatch
 digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
 digest.outfit
-
-digest.returns.parts digest.returns.classes digest.returns.fields
-digest.returns.about digest.returns.wording digest.returns.strikes
-digest.returns.events
-digest.returns.signatures digest.returns.returned
 
 digest.tick
 digest.job

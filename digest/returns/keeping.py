@@ -1,0 +1,34 @@
+"""The only way into the table of what came back: kept and committed, before anybody looks at it (B-3)."""
+
+import hashlib
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlmodel import SQLModel
+
+from digest.database import writing
+from digest.returns.models import Came, Stage
+from digest.returns.parts import LONGEST
+from subscribers.suppression import new_only
+
+_received = SQLModel.metadata.tables["received"]
+
+
+def keep(engine: Engine, raw: bytes, came: Came, now: datetime) -> bool:
+    """The first mebibyte of *raw* is in the store, committed; False: these bytes were there already.
+
+    SQLAlchemy's OperationalError where the store is busy or away: nothing is kept then.
+    """
+    kept = raw[:LONGEST]
+    row = {
+        "sha256": hashlib.sha256(kept).hexdigest(),
+        "came": came,
+        "at": now,
+        "raw": kept,
+        "stage": Stage.KEPT,
+        "outcome": "",
+    }
+    with writing(engine) as session:
+        # SQLAlchemy keeps no rowcount of an INSERT on PostgreSQL.
+        statement = new_only(session, _received).values(row).returning(_received.c.id)
+        return session.connection().execute(statement).first() is not None
