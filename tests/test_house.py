@@ -90,7 +90,7 @@ digest.outfit
 digest.tick
 digest.job
 digest.web.pages digest.web.serving digest.web.forms
-digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
+digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks
 digest.web.app digest.samples_site
 digest.wiring
 digest.demo digest.cli.opened
@@ -141,6 +141,7 @@ ONLY = {
         "digest.cli.sending",
         "digest.cli.ticking",
         "digest.web.monitor",
+        "digest.web.hooks",
         "digest.demo",
     },
 }

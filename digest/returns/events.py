@@ -2,7 +2,7 @@
 
 Each service names the letter in its own way, and none of them is believed for the address alone: SES gives
 our envelope sender and our headers, Mailgun our Message-ID, Postmark and SendGrid what a header of ours
-told them to give back (`letter.personalise`). Of SendGrid's Message-ID its documents promise more than it
+told them to give back (`letter.headers.tags`). Of SendGrid's Message-ID its documents promise more than it
 keeps: complaints and late reports come without (sendgrid/docs, issues 4865 and 5177, read 2026-11-26).
 
 Of two classes, the service's and that of our own table for the words it passes on, the milder is believed.
@@ -18,14 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from digest.letter.headers import TAG
 from digest.returns.about import message_ids
 from digest.returns.classes import Class, Result, classify, enhanced_of, kept, mildest, refusal, says_nothing
 from digest.returns.fields import MOST_RECIPIENTS, address_in
 
 #: events of one call that are looked at
 MOST_EVENTS = 10_000
-#: what our letters carry for a service to give back: a signed token (Purpose.BOUNCE)
-TAG = "digest"
 
 
 class Service(StrEnum):

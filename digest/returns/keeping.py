@@ -14,14 +14,15 @@ from subscribers.suppression import new_only
 _received = SQLModel.metadata.tables["received"]
 
 
-def keep(engine: Engine, raw: bytes, came: Came, now: datetime) -> bool:
-    """The first mebibyte of *raw* is in the store, committed; False: these bytes were there already.
+def keep(engine: Engine, raw: bytes, came: Came, now: datetime, *, name: bytes = b"") -> bool:
+    """The first mebibyte of *raw* is in the store, committed; False: it was there already.
 
+    It is known again by *name*, or by its bytes where that is empty.
     SQLAlchemy's OperationalError where the store is busy or away: nothing is kept then.
     """
     kept = raw[:LONGEST]
     row = {
-        "sha256": hashlib.sha256(kept).hexdigest(),
+        "sha256": hashlib.sha256(name or kept).hexdigest(),
         "came": came,
         "at": now,
         "raw": kept,
