@@ -84,6 +84,8 @@ digest.sending.courier digest.postroom
 digest.sending.dispatch
 digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
+digest.returns.lookup digest.returns.charging
+digest.returns.working
 digest.outfit
 
 digest.tick
@@ -292,6 +294,10 @@ SQL = {
     "digest.sending.pace",
     "digest.sending.ranges",
     "digest.sending.jobs",
+    "digest.returns.models",  # a partial index
+    "digest.returns.lookup",
+    "digest.returns.charging",
+    "digest.returns.working",
 }
 
 
