@@ -85,6 +85,7 @@ digest.sending.dispatch
 digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
 digest.returns.lookup digest.returns.charging
+digest.returns.undoing digest.returns.refusals
 digest.returns.working
 digest.outfit
 
@@ -297,6 +298,8 @@ SQL = {
     "digest.returns.models",  # a partial index
     "digest.returns.lookup",
     "digest.returns.charging",
+    "digest.returns.undoing",
+    "digest.returns.refusals",
     "digest.returns.working",
 }
 

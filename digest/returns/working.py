@@ -17,7 +17,9 @@ from digest.returns.charging import charge, domain_of, moved_at, reader_of
 from digest.returns.classes import Class, Result
 from digest.returns.lookup import Letter, Namer, letter_of, named
 from digest.returns.models import Came, Received, Report, Stage
+from digest.returns.refusals import count_refusals
 from digest.returns.returned import Kind, Returned
+from digest.returns.undoing import settle_doubts
 from digest.sending.reconcile import prove_taken
 from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import unsubscribe
@@ -81,6 +83,8 @@ def work_off(office: Office, now: datetime) -> Worked:
     loose = {name for one in read for said in one.said if not said.signed for name in said.message_ids}
     names = named(office.engine, loose, office.namer)
     stages = [_work(office, one, names, now) for one in read]
+    count_refusals(office.engine, office.secret, now)
+    settle_doubts(office.engine, office.secret, now)
     return Worked(stages.count(Stage.DONE), stages.count(Stage.WAITING))
 
 
