@@ -85,6 +85,9 @@ digest.sending.courier digest.postroom
 digest.sending.dispatch
 digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
+digest.returns.lookup digest.returns.charging
+digest.returns.undoing digest.returns.refusals
+digest.returns.working
 digest.outfit
 
 digest.tick
@@ -295,6 +298,12 @@ SQL = {
     "digest.sending.pace",
     "digest.sending.ranges",
     "digest.sending.jobs",
+    "digest.returns.models",  # a partial index
+    "digest.returns.lookup",
+    "digest.returns.charging",
+    "digest.returns.undoing",
+    "digest.returns.refusals",
+    "digest.returns.working",
 }
 
 

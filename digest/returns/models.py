@@ -122,5 +122,7 @@ class Provider(SQLModel, table=True):
     letters: int | None = None
     #: when it was no longer believed; None: it is
     doubted_at: datetime | None = Field(default=None, sa_type=Instant)
-    #: a person believes it
-    believed_by_hand: bool = False
+    #: everybody has been given back what was charged before; after that nothing is charged
+    is_settled: bool = False
+    #: a person believes it, whatever its numbers
+    is_vouched: bool = False

@@ -17,7 +17,8 @@ def upgrade() -> None:
         sa.Column("hard", sa.Integer(), nullable=False),
         sa.Column("letters", sa.Integer(), nullable=True),
         sa.Column("doubted_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("believed_by_hand", sa.Boolean(), nullable=False),
+        sa.Column("is_settled", sa.Boolean(), nullable=False),
+        sa.Column("is_vouched", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("issue_id", "domain"),
     )
     op.create_table(
