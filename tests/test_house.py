@@ -271,7 +271,6 @@ SQL = {
     "subscribers.exchange",
     "subscribers.rights",
     "digest.models",  # a partial index
-    "digest.returns.models",  # a partial index
     "digest.month",
     "digest.collect",
     "digest.fetching",

@@ -15,15 +15,16 @@ from sqlmodel import Session, col, select
 from digest.database import reading, writing
 from digest.returns.charging import charge, domain_of, moved_at, reader_of
 from digest.returns.classes import Class, Result
+from digest.returns.events import Service
 from digest.returns.lookup import Letter, Namer, letter_of, named
 from digest.returns.models import Came, Received, Report, Stage
 from digest.returns.refusals import count_refusals
-from digest.returns.returned import Kind, Returned
+from digest.returns.returned import Kind, Returned, read, read_call
 from digest.returns.undoing import settle_doubts
 from digest.sending.reconcile import prove_taken
 from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import unsubscribe
-from subscribers.tokens import NOBODY
+from subscribers.tokens import NOBODY, Keyring
 
 #: messages of one call (B-4)
 MOST = 10_000
@@ -72,6 +73,18 @@ class _Counted:
     waits: bool = False
     #: the person was erased: their address is not to come back into the store with it
     is_to_go: bool = False
+
+
+def readers_of(keyring: Keyring, bounce_domain: str) -> dict[Came, Reader]:
+    """Who reads what came, whichever way; *bounce_domain* is "" where there is none."""
+
+    def calls_of(service: Service) -> Reader:
+        return lambda body: read_call(service, body, keyring, bounce_domain)
+
+    def by_mail(raw: bytes) -> list[Returned]:
+        return [read(raw, keyring, bounce_domain)]
+
+    return {Came.MAIL: by_mail} | {Came(service): calls_of(service) for service in Service}
 
 
 def work_off(office: Office, now: datetime) -> Worked:
@@ -151,8 +164,7 @@ def _count(
     if reader is None:
         return _Counted(f"{said.kind}, of somebody who was erased", is_to_go=True)
     if said.kind is Kind.LEAVE:
-        evidence = Evidence(origin=Origin.MAIL, at=received.at, wording="mail to the unsubscribe address")
-        left = unsubscribe(session, subscriber_id, evidence)
+        left = unsubscribe(session, subscriber_id, _wish(received))
         return _Counted(f"{said.kind}{'' if left else ', of somebody who had left'}")
     letter = letter_of(session, month, subscriber_id) if month else None
     if month and (problem := _unlikely(said, letter, received.at, moved_at(session, subscriber_id))):
@@ -172,6 +184,12 @@ def _count(
     )
     charge(session, reader, report, office.secret, now)
     return _Counted(f"{said.kind}, {report.klass}: {report.cost}")
+
+
+def _wish(received: Received) -> Evidence:
+    if received.came == Came.MAIL:
+        return Evidence(origin=Origin.MAIL, at=received.at, wording="mail to the unsubscribe address")
+    return Evidence(origin=Origin.PAGE, at=received.at, wording=f"unsubscribed on a page of {received.came}")
 
 
 _NOTHING = Result("", Class.NONE, "", "")

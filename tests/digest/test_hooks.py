@@ -14,13 +14,17 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from digest.database import reading, writing
+from digest.letter.personalise import stencil
+from digest.returns.classes import Class
 from digest.returns.events import Service
 from digest.returns.models import Came, Received
 from digest.returns.signatures import Topic, sendgrid_key
+from digest.returns.working import Office, readers_of, work_off
 from digest.sources.fetch import Fetcher
 from digest.sources.wire import NotFetched
 from digest.web.forms import LONGEST_BODY
 from digest.web.hooks import IN, MOST_FETCHES, Doors, Sns, exactly
+from subscribers.models import Consent, State
 from tests.digest.hooks import (
     ARN,
     CERTIFICATE,
@@ -28,6 +32,7 @@ from tests.digest.hooks import (
     MAILGUN_KEY,
     NOW,
     POSTMARK_SECRET,
+    TO,
     mailgun,
     mailgun_signed,
     postmark,
@@ -35,8 +40,19 @@ from tests.digest.hooks import (
     sendgrid,
     sendgrid_pair,
     sendgrid_signed,
+    ses,
     ses_bounce,
     sns,
+)
+from tests.digest.reports import DOMAIN, RING
+from tests.digest.returning import (
+    CONTENT,
+    SECRET,
+    bounce_address,
+    enrol,
+    reports,
+    state_of,
+    went_out,
 )
 from tests.digest.website import Answer, Site, publication, serving
 
@@ -288,3 +304,93 @@ def test_what_is_asked_for_is_of_the_very_address() -> None:
         with pytest.raises(NotFetched):
             exactly(Fetcher(contact="x", deadline=5))(f"{here}/page")
         server.shutdown()
+
+
+# What is worked off.
+
+AT = NOW - timedelta(days=1)
+
+
+@pytest.fixture
+def readers(sqlite_engine: Engine) -> list[int]:
+    """Twelve who have got the issue of September."""
+    found = enrol(sqlite_engine, [f"reader{number}@example.net" for number in range(12)])
+    went_out(sqlite_engine, "2015-09", AT)
+    return found
+
+
+def token_of(reader: int) -> str:
+    return bounce_address(reader, "2015-09")[2:38]
+
+
+def name_of(reader: int) -> str:
+    return stencil(CONTENT, RING, DOMAIN).message_id(reader)
+
+
+def worked_off(site: Site) -> list[tuple[str, str]]:
+    """What came of all that was kept."""
+    office = Office(
+        engine=site.engine,
+        readers=readers_of(RING, DOMAIN),
+        namer=lambda content: stencil(content, RING, DOMAIN).message_id,
+        secret=SECRET,
+    )
+    work_off(office, NOW)
+    with reading(site.engine) as session:
+        found = session.exec(select(Received).order_by(col(Received.id)))
+        return [(one.stage.value, one.outcome) for one in found]
+
+
+def test_what_services_tell_costs_whom_it_is_about_and_nobody_else(open_to: Site, readers: list[int]) -> None:
+    """B-2, B-5, B-10: twice is once, and a stranger's token is nobody's."""
+    one, two, three, four, five = readers[3:8]
+    source = bounce_address(one, "2015-09")
+    dead = {
+        "bounceType": "Permanent",
+        "bounceSubType": "NoEmail",
+        "bouncedRecipients": [{"emailAddress": TO}],
+    }
+    named = {"message": {"headers": {"message-id": name_of(three).strip("<>")}}}
+    batch = json.dumps(
+        [
+            sendgrid("spamreport", digest=token_of(four)),
+            sendgrid("open", digest=token_of(five)),
+            sendgrid(type="bounce", reason="552 5.2.2 mailbox full", digest=token_of(five)),
+            sendgrid("spamreport", **{"digest": "x" * 36, "smtp-id": "<2015-09.of-another@example.org>"}),
+        ]
+    ).encode()
+    again = json.dumps(postmark(Metadata={"digest": token_of(two)}, ID=43)).encode()
+    calls = [
+        ("ses", sns().message(ses("Bounce", dead, source=source)), {}),
+        ("postmark", json.dumps(postmark(Metadata={"digest": token_of(two)})).encode(), postmark_headers()),
+        ("postmark", again, postmark_headers()),
+        ("mailgun", mailgun_signed(mailgun("unsubscribed", **named)), {}),
+        ("sendgrid", batch, sendgrid_signed(batch)),
+    ]
+    for _ in range(2):
+        for service, body, headers in calls:
+            assert call(open_to, service, body, headers).status == 200
+    assert worked_off(open_to) == [
+        ("done", "delivery report, hard: bounced"),
+        ("done", "delivery report, hard: bounced"),
+        ("done", "delivery report, hard: stays"),
+        ("done", "unsubscribe request"),
+        (
+            "waiting",
+            "complaint, complaint: complained; automatic mail; delivery report, soft: stays;"
+            " its Message-ID is of no letter of ours",
+        ),
+    ]
+    expected = {one: State.BOUNCED, two: State.BOUNCED, three: State.UNSUBSCRIBED, four: State.COMPLAINED}
+    states = {reader: state_of(open_to.engine, reader) for reader in readers}
+    assert states == {reader: expected.get(reader, State.ACTIVE) for reader in readers}
+    with reading(open_to.engine) as session:
+        assert [(each.subscriber_id, each.klass) for each in reports(session)] == [
+            (one, Class.HARD),
+            (two, Class.HARD),
+            (two, Class.HARD),
+            (four, Class.COMPLAINT),
+            (five, Class.SOFT),
+        ]
+        lines = session.exec(select(Consent.wording).where(col(Consent.subscriber_id) == three)).all()
+    assert lines[-1] == "unsubscribed on a page of mailgun"
