@@ -17,6 +17,7 @@ from digest.returns.charging import charge, domain_of, moved_at, reader_of
 from digest.returns.classes import Class, Result
 from digest.returns.lookup import Letter, Namer, letter_of, named
 from digest.returns.models import Came, Received, Report, Stage
+from digest.returns.places import MOST
 from digest.returns.refusals import count_refusals
 from digest.returns.returned import Kind, Returned
 from digest.returns.undoing import settle_doubts
@@ -25,8 +26,6 @@ from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import unsubscribe
 from subscribers.tokens import NOBODY
 
-#: messages of one call (B-4)
-MOST = 10_000
 #: a report on an older letter waits for a person (B-2); a complaint, or a wish to leave, may come late
 OLDEST = timedelta(days=45)
 
