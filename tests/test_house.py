@@ -71,9 +71,9 @@ digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sen
 digest.sending.relaylog digest.sending.ranges
 digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
-digest.returns.events digest.returns.models
+digest.returns.events digest.returns.models digest.returns.places
 digest.returns.signatures digest.returns.returned
-digest.returns.keeping
+digest.returns.keeping digest.returns.imap
 digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace
@@ -86,9 +86,10 @@ digest.sending.dispatch
 digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
 digest.returns.lookup digest.returns.charging
-digest.returns.undoing digest.returns.refusals
+digest.returns.undoing digest.returns.refusals digest.returns.waiting
 digest.returns.working
 digest.outfit
+digest.sorting
 
 digest.tick
 digest.job
@@ -96,11 +97,11 @@ digest.web.pages digest.web.serving digest.web.forms
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks
 digest.web.app digest.samples_site
 digest.wiring
-digest.demo digest.cli.opened
+digest.demo digest.cli.opened digest.cli.ending
 digest.cli.progress
-digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
+digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store digest.cli.bounces
 digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
-digest.cli.starting digest.cli.serving digest.cli.ending digest.cli.working
+digest.cli.starting digest.cli.serving digest.cli.working
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -115,6 +116,8 @@ ONLY = {
     "httpcore": {"digest.sources.fetch", "digest.sources.wire"},
     "uvicorn": {"digest.web.serving"},
     "aiosmtpd": {"digest.demo"},
+    "imap_tools": {"digest.returns.imap"},
+    "imaplib": {"digest.returns.imap"},
     # connection connects, smtp cuts; serving listens; dispatch asks for the host's name; the demo looks
     # for a free port
     "socket": {
@@ -240,7 +243,14 @@ def test_only_the_command_line_prints() -> None:
 
 
 #: the composition roots
-ROOTS = {"digest.outfit", "digest.wiring", "digest.demo", "digest.cli.opened", "digest.cli.starting"}
+ROOTS = {
+    "digest.outfit",
+    "digest.sorting",
+    "digest.wiring",
+    "digest.demo",
+    "digest.cli.opened",
+    "digest.cli.starting",
+}
 
 
 def test_only_the_roots_read_the_settings() -> None:
@@ -301,6 +311,7 @@ SQL = {
     "digest.returns.lookup",
     "digest.returns.charging",
     "digest.returns.undoing",
+    "digest.returns.waiting",
     "digest.returns.refusals",
     "digest.returns.working",
 }

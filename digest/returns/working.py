@@ -18,6 +18,7 @@ from digest.returns.classes import Class, Result
 from digest.returns.events import Service
 from digest.returns.lookup import Letter, Namer, letter_of, named
 from digest.returns.models import Came, Received, Report, Stage
+from digest.returns.places import MOST
 from digest.returns.refusals import count_refusals
 from digest.returns.returned import Kind, Returned, read, read_call
 from digest.returns.undoing import settle_doubts
@@ -26,8 +27,6 @@ from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import unsubscribe
 from subscribers.tokens import NOBODY, Keyring
 
-#: messages of one call (B-4)
-MOST = 10_000
 #: a report on an older letter waits for a person (B-2); a complaint, or a wish to leave, may come late
 OLDEST = timedelta(days=45)
 

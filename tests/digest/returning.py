@@ -11,8 +11,7 @@ from digest.letter.personalise import stencil
 from digest.models import Delivered, Delivery, Frozen, Issue, Status
 from digest.returns.keeping import keep
 from digest.returns.models import Came, Received, Report, Stage
-from digest.returns.returned import read
-from digest.returns.working import Office, Worked, work_off
+from digest.returns.working import Office, Worked, readers_of, work_off
 from digest.sending.ledger import freeze
 from subscribers.address import parse
 from subscribers.arrivals import add
@@ -34,7 +33,7 @@ def office_of(engine: Engine) -> Office:
     """What works off the mail of these tests."""
     return Office(
         engine=engine,
-        readers={Came.MAIL: lambda raw: [read(raw, RING, DOMAIN)]},
+        readers=readers_of(RING, DOMAIN),
         namer=lambda content: stencil(content, RING, DOMAIN).message_id,
         secret=SECRET,
     )

@@ -19,7 +19,7 @@ from digest.returns.classes import Class
 from digest.returns.events import Service
 from digest.returns.models import Came, Received
 from digest.returns.signatures import Topic, sendgrid_key
-from digest.returns.working import Office, readers_of, work_off
+from digest.returns.working import work_off
 from digest.sources.fetch import Fetcher
 from digest.sources.wire import NotFetched
 from digest.web.forms import LONGEST_BODY
@@ -47,9 +47,9 @@ from tests.digest.hooks import (
 from tests.digest.reports import DOMAIN, RING
 from tests.digest.returning import (
     CONTENT,
-    SECRET,
     bounce_address,
     enrol,
+    office_of,
     reports,
     state_of,
     went_out,
@@ -329,13 +329,7 @@ def name_of(reader: int) -> str:
 
 def worked_off(site: Site) -> list[tuple[str, str]]:
     """What came of all that was kept."""
-    office = Office(
-        engine=site.engine,
-        readers=readers_of(RING, DOMAIN),
-        namer=lambda content: stencil(content, RING, DOMAIN).message_id,
-        secret=SECRET,
-    )
-    work_off(office, NOW)
+    work_off(office_of(site.engine), NOW)
     with reading(site.engine) as session:
         found = session.exec(select(Received).order_by(col(Received.id)))
         return [(one.stage.value, one.outcome) for one in found]
