@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import Engine
 
-from digest.returns.events import Service
+from digest.returns.events import Service, text_at
 from digest.returns.keeping import keep
 from digest.returns.models import Came
 from digest.returns.signatures import (
@@ -136,9 +136,9 @@ class Hooks:
         will try again. *headers* have names in lower case.
         """
         now = self.now()
-        name = hashlib.sha256(body).hexdigest()
         if service is Service.SES:
-            return self._of_sns(name, body, now)
+            return self._of_sns(body, now)
+        name = hashlib.sha256(body).hexdigest()
         if service is Service.MAILGUN:
             name = by_mailgun(body, self.doors.mailgun, now)
             genuine = bool(name)
@@ -148,7 +148,7 @@ class Hooks:
             genuine = by_postmark(headers, self.doors.postmark)
         return self._keep(service, name, body, now) if genuine else self.pages.missing()
 
-    def _of_sns(self, name: str, body: bytes, now: datetime) -> Response:
+    def _of_sns(self, body: bytes, now: datetime) -> Response:
         found = notification(body, self.doors.topics)
         if found is None:
             return self.pages.missing()
@@ -160,7 +160,8 @@ class Hooks:
         except NotFetched as error:
             _log.warning("a call of SNS on %s waits: %s", found.topic.arn, error.why)
             return self.pages.unavailable()
-        return self._keep(Service.SES, name, body, now)
+        # Not by its bytes: spaces can be put between what is signed.
+        return self._keep(Service.SES, text_at(found.envelope, "MessageId"), body, now)
 
     def _confirm(self, found: Notification) -> Response:
         # The topic is one of ours: to be named in the settings is the consent.

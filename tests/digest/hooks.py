@@ -19,7 +19,7 @@ ARN = "arn:aws:sns:eu-west-1:123456789012:letters"
 HOME = "https://sns.eu-west-1.amazonaws.com"
 CERTIFICATE = f"{HOME}/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem"
 MAILGUN_KEY = b"key-0123456789abcdef0123456789ab"
-POSTMARK_SECRET = b"a secret of our own, forty characters.."
+POSTMARK_SECRET = b"a-secret-of-our-own-forty-characters"
 #: of subscriber 7's letter of September 2015
 TOKEN = BOUNCE[2:38]
 TO = "ann@example.net"

@@ -8,22 +8,26 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from digest.database import reading, writing
+from digest.errors import UsageError
 from digest.letter.personalise import stencil
 from digest.returns.classes import Class
 from digest.returns.events import Service
 from digest.returns.models import Came, Received
 from digest.returns.signatures import Topic, sendgrid_key
 from digest.returns.working import work_off
+from digest.settings import Settings
 from digest.sources.fetch import Fetcher
 from digest.sources.wire import NotFetched
 from digest.web.forms import LONGEST_BODY
 from digest.web.hooks import IN, MOST_FETCHES, Doors, Sns, exactly
+from digest.wiring import doors_of
 from subscribers.models import Consent, State
 from tests.digest.hooks import (
     ARN,
@@ -153,6 +157,14 @@ def test_a_signature_of_mailgun_is_good_for_one_body(open_to: Site) -> None:
     assert kept(open_to) == [(Came.MAILGUN, first)]
 
 
+def test_what_sns_signed_is_kept_once_whatever_stands_around_it(open_to: Site) -> None:
+    """B-11: it signs fields, not bytes."""
+    _, body = GENUINE[Service.SES]
+    for said in (body, b" " + body, body.replace(b"{", b'{"more": 1, ', 1)):
+        assert call(open_to, "ses", said, {}).status == 200
+    assert kept(open_to) == [(Came.SES, body)]
+
+
 def test_an_old_call_is_none(open_to: Site) -> None:
     """B-11."""
     open_to.clock[0] = NOW + timedelta(days=2)
@@ -171,6 +183,25 @@ def test_without_the_setting_nothing_is_there(lite: Site, sqlite_engine: Engine,
             assert call(one, service, body, headers).status == (200 if service is Service.MAILGUN else 404)
         assert call(one, "nobody", b"", {}).status == 404
         assert [came for came, _ in kept(one)] == [Came.MAILGUN]
+
+
+def test_the_setting_opens_what_it_names() -> None:
+    """B-11."""
+    known = f"ses:{ARN}, mailgun:{MAILGUN_KEY.decode()}, sendgrid:{sendgrid_pair()[1]},"
+    values: dict[str, Any] = {
+        "publication_name": "Slow Water",
+        "publication_url": "https://example.org",
+        "sender": "letters@example.org",
+        "base_url": "https://letters.example.org",
+        "secret_keys": "k" * 32,
+    }
+    doors = doors_of(Settings(**values, webhooks=f"{known}postmark:{POSTMARK_SECRET.decode()}"))
+    assert doors is not None
+    assert doors.open == set(Service)
+    assert (doors.topics, doors.mailgun, doors.sendgrid) == (DOORS.topics, DOORS.mailgun, DOORS.sendgrid)
+    assert doors_of(Settings(**values)) is None
+    with pytest.raises(UsageError, match="verification key"):
+        doors_of(Settings(**values, webhooks="sendgrid:" + "A" * 80))
 
 
 def test_only_a_call_is_a_call(open_to: Site) -> None:

@@ -112,7 +112,7 @@ def relay_there_and_back(home: Home, relay: int) -> Iterator[Postfix]:
 def test_postfixs_own_reports_cost_the_right_readers_the_right_thing(
     publication: Publication, mailbox: Mailbox, home: Home, relay_there_and_back: Postfix
 ) -> None:
-    """B-1, B-2, B-7: unknown users, full mailboxes, policy; and nobody else."""
+    """B-1, B-2, B-7, F-22: unknown users, full mailboxes, policy; and nobody else."""
     mailbox.refusals = {who: said for who, (said, _) in REFUSED.items()}
     publication.set(SMTP_PORT=relay_there_and_back.port, BOUNCE_DOMAIN=HOME)
     for address in REFUSED:
