@@ -329,12 +329,14 @@ def test_what_is_asked_for_is_of_the_very_address() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), SendingOn) as server:
         threading.Thread(target=server.serve_forever).start()
         here = f"http://127.0.0.1:{server.server_port}"
-        assert fetch(f"{here}/page") == b"the page"
-        with pytest.raises(NotFetched, match="sends on"):
-            fetch(f"{here}/moved")
-        with pytest.raises(NotFetched):
-            exactly(Fetcher(contact="x", deadline=5))(f"{here}/page")
-        server.shutdown()
+        try:
+            assert fetch(f"{here}/page") == b"the page"
+            with pytest.raises(NotFetched, match="sends on"):
+                fetch(f"{here}/moved")
+            with pytest.raises(NotFetched):
+                exactly(Fetcher(contact="x", deadline=5))(f"{here}/page")
+        finally:
+            server.shutdown()
 
 
 # What is worked off.
