@@ -19,11 +19,15 @@ from digest.outbox import Postage
 from digest.outfit import clock, relay_of, suppression_secret_of
 from digest.postroom import Postroom
 from digest.press import Press
+from digest.returns.imap import arrived_by_imap
+from digest.returns.keeping import collect
 from digest.returns.signatures import Topic, sendgrid_key
+from digest.returns.working import work_off
 from digest.sending.send import require_public
 from digest.sending.smtp import deliver, hand_over
 from digest.sending.spool import spool_of
 from digest.settings import Settings
+from digest.sorting import account_of, office_of
 from digest.sources.fetch import Fetcher
 from digest.tick import House
 from digest.trace import Story
@@ -164,12 +168,22 @@ def house_of(settings: Settings, engine: Engine, dispatch: Callable[[Month], str
         postroom.work(now)
         scrub(engine)
 
+    def count_returns(now: datetime) -> int:
+        try:
+            if settings.imap_host:
+                collect(engine, arrived_by_imap(account_of(settings)), clock)
+        finally:
+            # A pipe, or a provider, may have brought something all the same.
+            worked = work_off(office_of(settings, engine), now)
+        return worked.done + worked.waiting
+
     return House(
         engine=engine,
         press=press,
         schedule=schedule_of(settings),
         min_posts=settings.min_posts,
         fetch=fetch,
+        count_returns=count_returns if settings.suppression_key else lambda _now: 0,
         dispatch=dispatch,
         notify=notify,
         answer=answer if settings.suppression_key else lambda _now: None,
