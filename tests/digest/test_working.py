@@ -1,5 +1,6 @@
 """What was kept is worked off: whom it is about, what it costs, once, and what waits for a person."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from digest.database import reading, writing
 from digest.models import Delivered, Delivery, letters_of
 from digest.returns.keeping import keep
 from digest.returns.models import Came, Stage
+from digest.returns.returned import Returned
 from digest.returns.strikes import Decision
 from digest.returns.working import work_off
 from digest.sending.ledger import begin_run
@@ -205,7 +207,13 @@ def test_one_message_that_cannot_be_read_does_not_stop_the_others(sqlite_engine:
     """B-4."""
     (bob,) = returning.enrol(sqlite_engine, ["bob@example.net"])
     returning.went_out(sqlite_engine, MONTH, AT)
-    assert keep(sqlite_engine, b"{}", Came.SES, AT)
-    worked = returning.reported(sqlite_engine, bob, MONTH, DEAD, NEXT)
+    assert keep(sqlite_engine, b"anything", Came.SES, AT)
+    assert keep(sqlite_engine, dsn(DEAD, to=returning.bounce_address(bob, MONTH)), Came.MAIL, NEXT)
+
+    def fails(raw: bytes) -> list[Returned]:
+        raise RecursionError(raw)
+
+    office = returning.office_of(sqlite_engine)
+    worked = work_off(replace(office, readers={**office.readers, Came.SES: fails}), NEXT)
     assert (worked.done, worked.waiting) == (1, 1)
-    assert returning.waiting(sqlite_engine) == ["nobody here reads what comes from ses"]
+    assert returning.waiting(sqlite_engine) == ["reading it failed: RecursionError"]
