@@ -7,10 +7,11 @@ keeps: complaints and late reports come without (sendgrid/docs, issues 4865 and 
 
 Of two classes, the service's and that of our own table for the words it passes on, the milder is believed.
 
-Sources, read 2026-11-26: docs.aws.amazon.com/ses/latest/dg/notification-contents.html and
-event-publishing-retrieving-sns-contents.html; postmarkapp.com/developer/webhooks and
-/developer/api/bounce-api (bounce types); documentation.mailgun.com/docs/mailgun/user-manual/events;
-twilio.com/docs/sendgrid/for-developers/tracking-events/event.
+Sources, read 2026-11-26: awsdocs/amazon-ses-developer-guide, notification-contents.md and
+event-publishing-retrieving-sns-contents.md; postmarkapp.com/developer/webhooks, its bounce types and
+/support/article/1125-custom-metadata-faq; documentation.mailgun.com, user-manual/events/webhooks;
+twilio.com/docs/sendgrid/for-developers/tracking-events/event; and calls as they came, kept by the tests of
+anymail/django-anymail (0a07e84).
 """
 
 import json

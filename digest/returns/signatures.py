@@ -4,10 +4,10 @@ A call that is not answers as a page that is not there. What a service signs dif
 SendGrid sign the whole body; Mailgun signs only an instant and a random word, so that word is good for one
 call; Postmark signs nothing and shows a secret.
 
-Sources, read 2026-11-26: docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html and
-/sns-message-and-json-formats.html; documentation.mailgun.com/docs/mailgun/user-manual/events/webhooks;
-twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features;
-postmarkapp.com/developer/webhooks/webhooks-overview.
+Sources, read 2026-11-26: docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html, and for the
+order of the fields aws/aws-js-sns-message-validator (04505b5); documentation.mailgun.com, user-manual/events/
+webhooks; twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-
+features; postmarkapp.com/developer/webhooks/webhooks-overview.
 """
 
 import hmac
