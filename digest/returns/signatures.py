@@ -1,8 +1,8 @@
 """Whether a webhook's call is from the service it says it is from; pure.
 
-A call that is not answers as a page that is not there. What a service signs differs: SES, by way of SNS, and
-SendGrid sign the whole body; Mailgun signs only an instant and a random word, so that word is good for one
-call; Postmark signs nothing and shows a secret.
+A call that is not is answered like a page that is not there. What a service signs differs: SNS, for SES, the
+fields it sends; SendGrid the bytes; Mailgun an instant and a random word, so that word is good for one call.
+Postmark signs nothing and shows a secret.
 
 Sources, read 2026-11-26: docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html, and for the
 order of the fields aws/aws-js-sns-message-validator (04505b5); documentation.mailgun.com, user-manual/events/
