@@ -117,10 +117,10 @@ class Discarding:
 
 
 @contextmanager
-def discarding(folder: Path, more: str = "") -> Iterator[Discarding]:
+def discarding(folder: Path, more: str = "", services: str = "") -> Iterator[Discarding]:
     """A relay with its queue and settings in *folder*, until the end; the machine's own is not touched.
 
-    *more* are lines of its main.cf that come after ours.
+    *more* are lines of its main.cf that come after ours, *services* those of its master.cf.
     """
     port, settings = free_port(), folder / "settings"
     # Its daemons are another user, who must get as far as the queue, whatever the umask is: a command of
@@ -131,7 +131,7 @@ def discarding(folder: Path, more: str = "") -> Iterator[Discarding]:
     shutil.chown(folder / "data", "postfix")
     values = {"folder": folder, "commands": Path(program("postfix") or "").parent, "daemons": _daemons()}
     (settings / "main.cf").write_text(MAIN.format(**values) + more)
-    (settings / "master.cf").write_text(MASTER.format(host=HOST, port=port))
+    (settings / "master.cf").write_text(MASTER.format(host=HOST, port=port) + services)
     for one in settings.iterdir():
         one.chmod(0o644)
     log = folder / "log"

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, update
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
-from digest.letter.headers import wire_address
+from digest.letter.headers import tags, wire_address
 from digest.letter.note import Stationery
 from digest.models import Outgoing
 from digest.sending.parcel import Mail
@@ -45,6 +45,8 @@ class Postage:
     stationery: Stationery
     keyring: Keyring
     bounce_domain: str | None
+    #: whose webhooks are to name the note
+    services: Sequence[str] = ()
     #: hands one mail to the relay; raises what connecting raises
     hand: Callable[[Mail], Sent]
     #: so many random bytes as text
@@ -135,11 +137,11 @@ def _noted(postage: Postage, note: Outgoing, link: str, now: datetime) -> Mail:
     """The note as it goes over the wire."""
     stationery = postage.stationery
     message_id = stationery.message_id(postage.random(12).lower())
-    content = stationery.mail(
-        stationery.written(note.kind, link, note.asked_at), note.address, message_id, now
-    )
+    token = postage.keyring.sign(Purpose.BOUNCE, note.subscriber_id)
+    written = stationery.written(note.kind, link, note.asked_at)
+    content = stationery.mail(written, note.address, message_id, now, tags(postage.services, token))
     sender = wire_address(stationery.publication.sender_address)
     if postage.bounce_domain:
-        sender = f"b+{postage.keyring.sign(Purpose.BOUNCE, note.subscriber_id)}@{postage.bounce_domain}"
+        sender = f"b+{token}@{postage.bounce_domain}"
     to = wire_address(note.address)
     return Mail(sender, to, content, message_id, needs_smtputf8=not content.isascii() or not to.isascii())

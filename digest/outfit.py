@@ -22,7 +22,7 @@ def clock() -> datetime:
 def stencil_of(settings: Settings) -> Callable[[Rendered], Stencil]:
     """How frozen content becomes letters."""
     keyring = Keyring(settings.keys)
-    return lambda rendered: stencil(rendered, keyring, settings.bounce_domain)
+    return lambda rendered: stencil(rendered, keyring, settings.bounce_domain, settings.services)
 
 
 def relay_of(settings: Settings) -> Relay:

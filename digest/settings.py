@@ -4,6 +4,7 @@ Only this module reads the environment, and only the composition roots (`cli`, `
 read Settings; everything else is given the values it needs.
 """
 
+import re
 import stat
 from datetime import time
 from difflib import get_close_matches
@@ -40,6 +41,13 @@ def _none_if_empty(value: Any) -> Any:
 Optional = BeforeValidator(_none_if_empty)
 Network = IPv4Network | IPv6Network
 Listed = (NoDecode, BeforeValidator(_listed))
+#: what a service's calls are known by
+_WEBHOOKS = {
+    "ses": re.compile(r"arn:aws(?:-cn|-us-gov)?:sns:[a-z]{2}(?:-[a-z]+)+-\d:\d{12}:[\w-]{1,256}", re.ASCII),
+    "postmark": re.compile(rf"\S{{{KEY_LENGTH},}}"),
+    "mailgun": re.compile(r"\S{16,}"),
+    "sendgrid": re.compile(r"[A-Za-z0-9+/=]{60,}"),
+}
 
 
 class Settings(BaseSettings):
@@ -98,6 +106,9 @@ class Settings(BaseSettings):
     imap_port: int = Field(993, ge=1, le=65535, examples=[993])
     imap_username: Annotated[str | None, Optional] = Field(None, examples=["bounces@example.org"])
     imap_password: Annotated[SecretStr | None, Optional] = Field(None, examples=["the password"])
+    webhooks: Annotated[list[SecretStr], *Listed] = Field(
+        [], examples=["ses:arn:aws:sns:eu-west-1:123456789012:letters"]
+    )
     metrics_token: Annotated[SecretStr | None, Optional] = Field(
         None, examples=["a line of `openssl rand -hex 32`"]
     )
@@ -155,6 +166,28 @@ class Settings(BaseSettings):
             if not keys or min(map(len, keys)) < KEY_LENGTH:
                 raise ValueError(f"needs keys of at least {KEY_LENGTH} characters each")
         return value
+
+    @field_validator("webhooks")
+    @classmethod
+    def _are_webhooks(cls, value: list[SecretStr]) -> list[SecretStr]:
+        for one in value:
+            service, _, known_by = one.get_secret_value().partition(":")
+            if service not in _WEBHOOKS or not _WEBHOOKS[service].fullmatch(known_by):
+                raise ValueError(
+                    "takes ses:TOPIC-ARN, mailgun:SIGNING-KEY, sendgrid:VERIFICATION-KEY and"
+                    f" postmark:SECRET (of your own, at least {KEY_LENGTH} characters)"
+                )
+        return value
+
+    def known_by(self, service: str) -> list[str]:
+        """What the webhook calls of *service* are known by; [] where none are taken."""
+        split = [one.get_secret_value().partition(":") for one in self.webhooks]
+        return [known_by for name, _, known_by in split if name == service]
+
+    @property
+    def services(self) -> list[str]:
+        """The services whose webhook calls are taken."""
+        return [service for service in _WEBHOOKS if self.known_by(service)]
 
     @property
     def zone(self) -> ZoneInfo:

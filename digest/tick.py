@@ -1,9 +1,9 @@
 """`digest run`: the whole monthly cycle, one step at a time, safe every five minutes on several hosts.
 
 Each tick fetches what is due, keeps last month's draft up to date, tells the editors once of whatever
-waits for them, approves or skips what the settings say, dispatches what is due, answers what was asked
-for on the pages, looks whether last month's issue is missing and sends the notices. A tick that has nothing
-to do does nothing.
+waits for them, counts what came back, approves or skips what the settings say, dispatches what is due,
+answers what was asked for on the pages, looks whether last month's issue is missing and sends the notices. A
+tick that has nothing to do does nothing.
 Every decision is `due.step`'s; what follows from it is here.
 """
 
@@ -41,6 +41,8 @@ class House:
     min_posts: int
     #: fetches what is due; place and one line for each source that failed
     fetch: Callable[[datetime], list[tuple[str, str]]]
+    #: counts what came back since, first reading the bounce mailbox where there is one; how many messages
+    count_returns: Callable[[datetime], int]
     #: freezes the audience where that is still to do, and sends; raises Stopped, or what a person can mend
     dispatch: Callable[[Month], str]
     #: hands the waiting notices to the relay; how many
@@ -70,6 +72,8 @@ def tick(house: House, now: datetime) -> Ticked:
     ticked = Ticked()
     _fetch(house, now, ticked)
     _build(house, Month.of(now, house.press.publication.zone).previous, now, ticked)
+    # Before anything is sent: who turns out to be dead gets no further letter.
+    _count_returns(house, now, ticked)
     with reading(house.engine) as session:
         months = [issue.month for issue in _unfinished(session)]
     for text in months:
@@ -113,6 +117,18 @@ def _fetch(house: House, now: datetime, ticked: Ticked) -> None:
     for place, line in house.fetch(now):
         # Told once a day: what a server says when it fails may be worded anew each time.
         _tell(house, f"source:{place}:{now:%Y-%m-%d}", "A source cannot be read", line, now, ticked)
+
+
+def _count_returns(house: House, now: datetime, ticked: Ticked) -> None:
+    try:
+        count = house.count_returns(now)
+    except DigestError as error:
+        ticked.known.append(str(error))
+        body = f"{error}\nNothing is lost: what has come waits there, and is read as soon as it can be.\n"
+        _tell(house, f"bounces:{now:%Y-%m-%d}", "Bounces cannot be read", body, now, ticked)
+    else:
+        if count:
+            ticked.done.append(f"{count} messages that came back are counted")
 
 
 def _build(house: House, month: Month, now: datetime, ticked: Ticked) -> None:

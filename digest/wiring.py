@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from digest.errors import UsageError
 from digest.fetching import fetch_sources
 from digest.forgetting import erase_restored, scrub
 from digest.issue.due import Schedule
@@ -18,16 +19,25 @@ from digest.outbox import Postage
 from digest.outfit import clock, relay_of, suppression_secret_of
 from digest.postroom import Postroom
 from digest.press import Press
+from digest.returns.imap import arrived_by_imap
+from digest.returns.keeping import collect
+from digest.returns.signatures import Topic, sendgrid_key
+from digest.returns.working import work_off
 from digest.sending.send import require_public
 from digest.sending.smtp import deliver, hand_over
 from digest.sending.spool import spool_of
 from digest.settings import Settings
+from digest.sorting import account_of, office_of
 from digest.sources.fetch import Fetcher
 from digest.tick import House
 from digest.trace import Story
 from digest.web.app import create_app
+from digest.web.hooks import Doors, exactly
 from digest.web.pages import Pages
 from subscribers.tokens import Keyring
+
+#: seconds for a certificate of SNS: a thread of the pages waits for it
+SNS_DEADLINE = 5.0
 
 
 def press_of(settings: Settings) -> Press:
@@ -70,6 +80,7 @@ def postroom_of(settings: Settings, engine: Engine) -> Postroom:
         stationery=Stationery(settings.publication, load_theme(settings.theme), settings.templates_dir),
         keyring=Keyring(settings.keys),
         bounce_domain=settings.bounce_domain,
+        services=settings.services,
         hand=lambda mail: hand_over(relay, mail),
         random=secrets.token_urlsafe,
     )
@@ -92,6 +103,23 @@ def answering(settings: Settings, engine: Engine) -> Callable[[], None]:
     return answer
 
 
+def doors_of(settings: Settings) -> Doors | None:
+    """Whose webhooks are open; None: nobody's. UsageError for a key that is none."""
+    try:
+        keys = tuple(map(sendgrid_key, settings.known_by("sendgrid")))
+    except ValueError:
+        raise UsageError(
+            "DIGEST_WEBHOOKS: the verification key of sendgrid is none: copy it whole from its mail settings"
+        ) from None
+    doors = Doors(
+        topics=tuple(map(Topic, settings.known_by("ses"))),
+        postmark=tuple(one.encode() for one in settings.known_by("postmark")),
+        mailgun=tuple(one.encode() for one in settings.known_by("mailgun")),
+        sendgrid=keys,
+    )
+    return doors if doors.open else None
+
+
 def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | None = None) -> FastAPI:
     """Its public pages, on the store of *engine*; *answer* is called while they are served."""
     key, token = settings.suppression_key, settings.metrics_token
@@ -107,6 +135,9 @@ def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | No
         metrics_token=token.get_secret_value().encode() if token else None,
         now=clock,
         answer=answer,
+        doors=doors_of(settings),
+        # Not from the networks that feeds may be fetched from.
+        fetch=exactly(Fetcher(contact=settings.publication_url, deadline=SNS_DEADLINE)),
     )
 
 
@@ -137,12 +168,22 @@ def house_of(settings: Settings, engine: Engine, dispatch: Callable[[Month], str
         postroom.work(now)
         scrub(engine)
 
+    def count_returns(now: datetime) -> int:
+        try:
+            if settings.imap_host:
+                collect(engine, arrived_by_imap(account_of(settings)), clock)
+        finally:
+            # A pipe, or a provider, may have brought something all the same.
+            worked = work_off(office_of(settings, engine), now)
+        return worked.done + worked.waiting
+
     return House(
         engine=engine,
         press=press,
         schedule=schedule_of(settings),
         min_posts=settings.min_posts,
         fetch=fetch,
+        count_returns=count_returns if settings.suppression_key else lambda _now: 0,
         dispatch=dispatch,
         notify=notify,
         answer=answer if settings.suppression_key else lambda _now: None,

@@ -20,10 +20,14 @@ class Origin(StrEnum):
     PAGE = "page"
     #: the person, by the button of their mail program (RFC 8058)
     ONE_CLICK = "one-click"
+    #: the person, by a mail to the address that their mail program shows as "Unsubscribe" (RFC 2369)
+    MAIL = "mail"
     EDITOR = "editor"
     IMPORT = "import"
     #: a report that came back
     BOUNCE = "bounce"
+    #: such reports were wrong, and what they had cost is given back
+    UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

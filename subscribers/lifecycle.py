@@ -12,13 +12,15 @@
     rejoin       unsubscribed                               -> active        by their own act only
     move         active, paused: another address            -> as it was
     bar          anybody, known or not: never written to again
+    reinstate    bounced, paused: by a report that was wrong     -> as before it
     expire       pending for a month                        -> nobody
     erase        anybody                                    -> an empty row
 
 A change and its line of Consent are written in the caller's one transaction (LC-1). An act that has
 happened already changes nothing; one that is no arrow above raises `NotAllowed`. No import and no
 editor brings back who left, bounced, complained or is suppressed (I-4): only their own act does, and
-what an editor has suppressed stays so.
+what an editor has suppressed stays so. A report that was wrong has not bounced anybody: to take it back
+brings nobody back.
 """
 
 from datetime import datetime, timedelta
@@ -29,7 +31,7 @@ from sqlmodel import Session, col, select
 from subscribers import suppression
 from subscribers.address import Address
 from subscribers.departures import forget
-from subscribers.evidence import Evidence, NotAllowed, consent_line
+from subscribers.evidence import Evidence, NotAllowed, Origin, consent_line
 from subscribers.models import Act, Cause, Consent, State, Subscriber, Suppression
 from subscribers.roll import find
 from subscribers.suppression import one_by_one, suppressed_among, suppression_key
@@ -112,6 +114,31 @@ def rejoin(session: Session, subscriber_id: int, evidence: Evidence) -> bool:
         suppression.lift(session, line.key)
     _refuse_barred(session, subscriber)
     return _step(session, subscriber, Act.CONFIRMED, evidence)
+
+
+def reinstate(
+    session: Session, subscriber_id: int, to: State, evidence: Evidence, *, charged_at: datetime
+) -> bool:
+    """The subscriber stands *to* again, as before the report that moved them at *charged_at*.
+
+    What the suppression list has of that report is gone, too. False where something else has moved or
+    barred them since: then nothing changes. *to* is active or paused.
+    """
+    one_by_one(session)
+    subscriber = _locked(session, subscriber_id)
+    last = select(Consent).where(col(Consent.subscriber_id) == subscriber_id)
+    line = session.exec(last.order_by(col(Consent.id).desc())).first()
+    if subscriber is None or line is None or (line.origin, line.at) != (Origin.BOUNCE, charged_at):
+        return False
+    barred = suppression.suppressed(session, subscriber.suppression_key)
+    if barred is not None:
+        if (barred.cause, barred.at) != (Cause.BOUNCED, charged_at):
+            return False
+        suppression.lift(session, barred.key)
+    _move(session, subscriber, to, evidence.at)
+    act = Act.RESUMED if to == State.ACTIVE else Act.PAUSED
+    session.execute(insert(Consent), consent_line(subscriber_id, act, evidence))
+    return True
 
 
 def move(session: Session, subscriber_id: int, to: Address, evidence: Evidence, secret: bytes) -> str:

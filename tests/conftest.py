@@ -18,7 +18,8 @@ from jinja2.bccache import Bucket
 from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
-import digest.models  # noqa: F401  (registers its tables)
+import digest.models
+import digest.returns.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 from digest.database import open_engine
 from digest.letter import theme

@@ -66,9 +66,15 @@ digest.lint.check
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents
 
-digest.settings digest.trace digest.press digest.health digest.notices
+digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.relaylog digest.sending.ranges
+digest.returns.parts digest.returns.classes digest.returns.fields
+digest.returns.about digest.returns.wording digest.returns.strikes
+digest.returns.events digest.returns.models digest.returns.places
+digest.returns.signatures digest.returns.returned
+digest.returns.keeping digest.returns.imap
+digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace
 digest.sending.commits digest.sending.connection
@@ -79,7 +85,11 @@ digest.sending.courier digest.postroom
 digest.sending.dispatch
 digest.sending.handing
 digest.sending.send digest.sending.trial digest.sending.jobs
+digest.returns.lookup digest.returns.charging
+digest.returns.undoing digest.returns.refusals digest.returns.waiting
+digest.returns.working
 digest.outfit
+digest.sorting
 
 digest.doctor.line digest.doctor.names digest.doctor.patience digest.doctor.mailbox
 digest.doctor.keys digest.doctor.spf digest.doctor.dmarc digest.doctor.signature digest.doctor.domains
@@ -88,22 +98,18 @@ digest.doctor.offers digest.doctor.arrived digest.doctor.installation
 digest.doctor.trip
 digest.doctor.examine
 
-digest.returns.parts digest.returns.classes digest.returns.fields
-digest.returns.about digest.returns.wording digest.returns.strikes
-digest.returns.returned
-
 digest.tick
 digest.job
 digest.web.pages digest.web.serving digest.web.forms
-digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
+digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks
 digest.web.app digest.samples_site
 digest.wiring
 digest.patient
-digest.demo digest.cli.opened
+digest.demo digest.cli.opened digest.cli.ending
 digest.cli.progress
-digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
+digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store digest.cli.bounces
 digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
-digest.cli.starting digest.cli.serving digest.cli.ending digest.cli.working digest.cli.examining
+digest.cli.starting digest.cli.serving digest.cli.working digest.cli.examining
 digest.cli.app
 """
 STOREYS = MAP.splitlines()
@@ -117,10 +123,10 @@ ONLY = {
     "httpx": {"digest.sources.fetch", "digest.sources.wire", "digest.doctor.one_click"},
     "httpcore": {"digest.sources.fetch", "digest.sources.wire"},
     "dns": {"digest.doctor.names"},
-    "imap_tools": {"digest.doctor.mailbox"},
-    "imaplib": {"digest.doctor.mailbox"},
     "uvicorn": {"digest.web.serving"},
     "aiosmtpd": {"digest.demo"},
+    "imap_tools": {"digest.returns.imap", "digest.doctor.mailbox"},
+    "imaplib": {"digest.returns.imap", "digest.doctor.mailbox"},
     # connection connects, smtp cuts; serving listens; dispatch asks for the host's name; the demo looks
     # for a free port
     "socket": {
@@ -152,6 +158,7 @@ ONLY = {
         "digest.cli.sending",
         "digest.cli.ticking",
         "digest.web.monitor",
+        "digest.web.hooks",
         "digest.demo",
     },
 }
@@ -247,7 +254,12 @@ def test_only_the_command_line_prints() -> None:
 
 
 #: the composition roots
-ROOTS = {"digest.outfit", "digest.wiring", "digest.patient", "digest.demo"} | {
+ROOTS = {
+    "digest.outfit",
+    "digest.sorting",
+    "digest.wiring",
+    "digest.patient",
+    "digest.demo",
     "digest.cli.opened",
     "digest.cli.starting",
     "digest.cli.examining",
@@ -308,6 +320,13 @@ SQL = {
     "digest.sending.pace",
     "digest.sending.ranges",
     "digest.sending.jobs",
+    "digest.returns.models",  # a partial index
+    "digest.returns.lookup",
+    "digest.returns.charging",
+    "digest.returns.undoing",
+    "digest.returns.waiting",
+    "digest.returns.refusals",
+    "digest.returns.working",
 }
 
 

@@ -31,6 +31,7 @@ ROOMS = {
     "posts": "posts:app",
     "issue": "issues:app",
     "subscribers": "people:app",
+    "bounces": "bounces:app",
     "keys": "rights:keys_app",
     "store": "store:app",
     "doctor": "examining:app",

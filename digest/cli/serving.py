@@ -39,6 +39,7 @@ def serve(
     except DigestError as error:
         answer = None
         warn(f"nobody can subscribe: {error}")
+    pages = pages_of(house.settings, house.engine, answer)
     listening = listen(host, port)
     say(f"serving {house.settings.publication_name} on http://{host}:{port}/archive")
-    serve_pages(pages_of(house.settings, house.engine, answer), listening, house.settings.trusted_proxies)
+    serve_pages(pages, listening, house.settings.trusted_proxies)

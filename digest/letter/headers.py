@@ -44,6 +44,13 @@ _WITH_PHRASE = frozenset({"From", "To", "Reply-To", "List-Id"})
 _QUOTED_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ENCODED_WORD = re.compile(r"=\?utf-8\?([bq])\?([!-~]*?)\?=")
 _URI = re.compile(r"(?:https?|mailto):[!-;=?-~]+")
+#: the name under which a service gives back in its webhooks what a letter carries for it
+TAG = "digest"
+#: by service, the header that asks for it, and its value; the service takes it out before it delivers
+_TAGS = {
+    "postmark": (f"X-PM-Metadata-{TAG}", "TOKEN"),
+    "sendgrid": ("X-SMTPAPI", f'{{"unique_args": {{"{TAG}": "TOKEN"}}}}'),
+}
 #: what RFC 2047, section 5 (3) lets stand in an encoded word of a phrase
 _UNENCODED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 
@@ -138,6 +145,12 @@ def verbatim(name: str, value: str) -> Header:
     if not _PRINTABLE.fullmatch(value) or "=?" in value or value != value.strip():
         raise ValueError(f"{name} cannot carry {value!r} as it stands")
     return Header(name, value, f"{name}: {value}\r\n".encode("ascii"))
+
+
+def tags(services: Sequence[str], token: str) -> list[Header]:
+    """The headers by which those of *services* that need one give *token* back; SES and Mailgun need none."""
+    wanted = [_TAGS[one] for one in services if one in _TAGS]
+    return [verbatim(name, value.replace("TOKEN", token)) for name, value in wanted]
 
 
 def block(headers: Sequence[Header]) -> bytes:
@@ -282,8 +295,15 @@ class Head:
         word = base64.b32encode(mac.digest()[:20])[:26].decode("ascii").lower()
         return f"<{self._month}.{word}@{self._domain}>"
 
-    def block(self, to: Header, dated_at: datetime, message_id: str, unsubscribe: Sequence[str]) -> bytes:
-        """The whole block for one recipient, in the one order there is (H-1).
+    def block(
+        self,
+        to: Header,
+        dated_at: datetime,
+        message_id: str,
+        unsubscribe: Sequence[str],
+        tagged: Sequence[Header] = (),
+    ) -> bytes:
+        """The whole block for one recipient, in the one order there is (H-1); *tagged* are `tags`.
 
         ValueError for a naive *dated_at*, and where `block` raises it.
         """
@@ -292,9 +312,9 @@ class Head:
         date, name = _date(dated_at.isoformat(timespec="seconds")), verbatim("Message-ID", message_id)
         leaving = uris("List-Unsubscribe", unsubscribe)
         # Headers that are read as they are meant are so in any company: none begins with a fold.
-        block([to, date, name, leaving])
+        block([to, date, name, leaving, *tagged])
         written = (self._above, to.wire, self._between, date.wire, name.wire, self._named, leaving.wire)
-        return b"".join((*written, self._below))
+        return b"".join((*written, *(one.wire for one in tagged), self._below))
 
 
 @lru_cache(maxsize=64)  # many letters are made in a second

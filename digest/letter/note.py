@@ -4,13 +4,14 @@ Nothing in it was written by a visitor: names and pages have carried advertiseme
 mails (U-7). It has no pictures, counts nothing, and says that a program wrote it (RFC 3834).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from digest.letter.headers import ascii_url, block, mailbox, reply_to, subject, verbatim, wire_address
+from digest.letter.headers import Header, ascii_url, block, mailbox, reply_to, subject, verbatim, wire_address
 from digest.letter.inline import inlined
 from digest.letter.page import Publication
 from digest.letter.personalise import boundary_for, encoded, multipart
@@ -69,8 +70,13 @@ class Stationery:
             html=inlined(self._filled("body.html", values | {"subject": title})),
         )
 
-    def mail(self, written: Written, to: str, message_id: str, now: datetime) -> bytes:
-        """*written* as the finished bytes of a mail to the address *to*; *message_id* with brackets."""
+    def mail(
+        self, written: Written, to: str, message_id: str, now: datetime, tagged: Sequence[Header] = ()
+    ) -> bytes:
+        """*written* as the finished bytes of a mail to the address *to*; *message_id* with brackets.
+
+        *tagged* are `headers.tags`.
+        """
         publication = self.publication
         boundary = boundary_for(written.text)
         headers = [
@@ -82,6 +88,7 @@ class Stationery:
             verbatim("Message-ID", message_id),
             verbatim("Auto-Submitted", "auto-generated"),
             verbatim("X-Auto-Response-Suppress", "All"),
+            *tagged,
             verbatim("MIME-Version", "1.0"),
             verbatim("Content-Type", f'multipart/alternative; boundary="{boundary}"'),
         ]

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import ClassVar
 
-from digest.letter.headers import Head, ascii_domain, ascii_url, legible, mailbox, wire_address
+from digest.letter.headers import Head, Header, ascii_domain, ascii_url, legible, mailbox, tags, wire_address
 from digest.letter.rendered import LINKS, Hole, Rendered
 from subscribers.audience import Recipient
 from subscribers.tokens import NOBODY, Keyring, Purpose
@@ -149,6 +149,8 @@ class Stencil:
     bounce_domain: str | None
     #: months since the year 0: the version in the bounce token, so that a report names its issue
     month: int
+    #: whose webhooks are to name the letter
+    services: tuple[str, ...]
 
     def letter(self, recipient: Recipient, dated_at: datetime) -> Letter:
         """The letter to *recipient*; *dated_at* is its Date, shown in its own zone.
@@ -162,6 +164,7 @@ class Stencil:
             dated_at,
             message_id,
             self._unsubscribe(recipient),
+            self._tags(recipient),
         )
         return Letter(
             subscriber_id=recipient.subscriber_id,
@@ -203,12 +206,21 @@ class Stencil:
     def _mail_from(self, recipient: Recipient) -> str:
         if not self.bounce_domain:
             return self.sender
-        token = self.keyring.sign(Purpose.BOUNCE, recipient.subscriber_id, self.month)
-        return f"b+{token}@{self.bounce_domain}"
+        return f"b+{self._bounce(recipient)}@{self.bounce_domain}"
+
+    def _tags(self, recipient: Recipient) -> list[Header]:
+        return tags(self.services, self._bounce(recipient)) if self.services else []
+
+    def _bounce(self, recipient: Recipient) -> str:
+        return self.keyring.sign(Purpose.BOUNCE, recipient.subscriber_id, self.month)
 
 
-def stencil(rendered: Rendered, keyring: Keyring, bounce_domain: str | None) -> Stencil:
+def stencil(
+    rendered: Rendered, keyring: Keyring, bounce_domain: str | None, services: Sequence[str] = ()
+) -> Stencil:
     """*rendered*, split at its holes and encoded, ready for any number of letters.
+
+    Each letter carries what those of *services* that need it give back in their webhooks.
 
     ValueError where a part has no unsubscribe link, a link's sentinel is not the whole of an href, a
     nonce is left that stands for no hole, or a value cannot be a header.
@@ -226,6 +238,7 @@ def stencil(rendered: Rendered, keyring: Keyring, bounce_domain: str | None) -> 
         sender=wire_address(rendered.sender_address),
         bounce_domain=ascii_domain(bounce_domain) if bounce_domain else None,
         month=_months(rendered.month),
+        services=tuple(services),
     )
     # A letter to the sender: what is wrong with the issue shows here, once, and not for every reader.
     sample = made.letter(Recipient(NOBODY, rendered.sender_address, "", 0), datetime(1970, 1, 1, tzinfo=UTC))

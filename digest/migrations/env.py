@@ -6,7 +6,8 @@ from alembic import context
 from sqlalchemy import DateTime, TypeDecorator
 from sqlmodel import SQLModel
 
-import digest.models  # noqa: F401  (registers its tables)
+import digest.models
+import digest.returns.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 
 

@@ -6,6 +6,7 @@ taken for a full one is found out next month, a living one that is taken for a d
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,6 +28,9 @@ class Class(StrEnum):
     HARD = "hard"
     #: the reader called a letter spam
     COMPLAINT = "complaint"
+
+
+_ORDER = list(Class)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,11 @@ def refusal(status: str, text: str, *, at_mail_from: bool = False) -> Class:
     if telling:
         return Class.HARD if all(one in _HARD_CODES for one in telling) else Class.SOFT
     return _by_words(said, code, known)
+
+
+def mildest(classes: Iterable[Class]) -> Class:
+    """The one of *classes* that costs the reader least; not a failure where there is none."""
+    return min(classes, key=_ORDER.index, default=Class.NONE)
 
 
 def says_nothing(status: str, text: str) -> bool:

@@ -23,13 +23,15 @@ from digest.returns.classes import (
     enhanced_of,
     is_question,
     kept,
+    mildest,
     refusal,
     says_delayed,
     says_failed,
     says_nothing,
 )
+from digest.returns.events import Event, Service, events_of, mailed
 from digest.returns.fields import Status, Told, address_in, status_of
-from digest.returns.parts import RETURNED, Opened, headers_of, opened
+from digest.returns.parts import RETURNED, Headers, Opened, headers_of, opened
 from digest.returns.wording import LONGEST_TEXT, about, addresses_in, split_at_copy
 from subscribers.tokens import Keyring, Purpose, Signed
 
@@ -93,8 +95,7 @@ class Returned:
     @property
     def klass(self) -> Class:
         """The mildest of what it says: a letter that reached one mailbox of an alias reached its reader."""
-        order = list(Class)
-        return min((one.klass for one in self.results), key=order.index, default=Class.NONE)
+        return mildest(one.klass for one in self.results)
 
     @property
     def for_person(self) -> str:
@@ -120,6 +121,9 @@ def read(raw: bytes, keyring: Keyring, bounce_domain: str, envelope_to: str = ""
     address the message was handed over for, where that is known.
     """
     message = opened(raw)
+    told = mailed(message.parts[0].text) if message.headers.first("x-amz-sns-message-id") else None
+    if told is not None:
+        return _of_event(told, keyring, bounce_domain)
     kind, results, names = _judged(message)
     if kind in (Kind.MAIL, Kind.AUTOMATIC):
         wishes = signed_by(Purpose.ONE_CLICK, message.headers, envelope_to, keyring, bounce_domain)
@@ -127,6 +131,31 @@ def read(raw: bytes, keyring: Keyring, bounce_domain: str, envelope_to: str = ""
             return Returned(Kind.LEAVE, (), tuple(wishes), ())
     signed = signed_by(Purpose.BOUNCE, message.headers, envelope_to, keyring, bounce_domain)
     return Returned(kind, tuple(results), tuple(signed), names)
+
+
+def read_call(service: Service, body: bytes, keyring: Keyring, bounce_domain: str) -> list[Returned]:
+    """What *body*, a call of *service* whose signature was checked, tells, letter by letter, in order.
+
+    What nobody understands is one message that waits for a person.
+    """
+    events = events_of(service, body)
+    if events is None:
+        return [Returned(Kind.MAIL, (), (), ())]
+    return [_of_event(event, keyring, bounce_domain) for event in events]
+
+
+def _of_event(event: Event, keyring: Keyring, bounce_domain: str) -> Returned:
+    signed = signed_by(Purpose.BOUNCE, Headers(()), event.sender, keyring, bounce_domain)
+    tagged = keyring.read(Purpose.BOUNCE, event.token)
+    if tagged is not None and tagged not in signed:
+        signed.append(tagged)
+    kind = Kind.AUTOMATIC
+    if event.leaves:
+        kind = Kind.LEAVE
+    elif event.results:
+        complains = any(one.klass is Class.COMPLAINT for one in event.results)
+        kind = Kind.COMPLAINT if complains else Kind.REPORT
+    return Returned(kind, event.results, tuple(signed), event.message_ids)
 
 
 def _judged(message: Opened) -> tuple[Kind, list[Result], tuple[str, ...]]:

@@ -17,7 +17,7 @@ SOFT_IN_A_ROW = 3
 QUIET = timedelta(days=7)
 
 #: of fewer hard reports from one domain in one issue nothing is said …
-_FEWEST = 10
+FEWEST = 10
 #: … and this share of its letters is more than a list ages by in a month
 _SHARE = 0.05
 
@@ -65,7 +65,7 @@ def decide(history: Sequence[Outcome], now: datetime) -> Decision:
 
 def is_outage(hard: int, letters: int) -> bool:
     """Whether a provider that calls *hard* of an issue's *letters* to it dead is not believed (B-6)."""
-    return hard >= _FEWEST and hard > _SHARE * letters
+    return hard >= FEWEST and hard > _SHARE * letters
 
 
 def _arrived(outcome: Outcome, now: datetime) -> bool:

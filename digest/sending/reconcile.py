@@ -296,6 +296,16 @@ def _settled(session: Session, ruling: Ruling, now: datetime) -> Ruling:
     return Ruling(letter, None, "went on meanwhile")
 
 
+def prove_taken(session: Session, issue_id: int, subscriber_id: int, why: str, now: datetime) -> bool:
+    """The letter was accepted, as *why* proves, if it was in doubt; not one that a run is about to send."""
+    result = session.connection().execute(
+        update(_delivery)
+        .where(_d.issue_id == issue_id, _d.subscriber_id == subscriber_id, _DOUBTED)
+        .values(state=Delivered.ACCEPTED, due_at=None, reason=why, settled_at=now)
+    )
+    return bool(result.rowcount)
+
+
 def summed(rulings: Sequence[Ruling]) -> Reconciled:
     """What *rulings* come to."""
     counts = Counter(ruling.becomes for ruling in rulings)

@@ -21,6 +21,7 @@ from digest.letter.page import Publication
 from digest.letter.theme import Theme
 from digest.sending.spool import set_aside
 from digest.web.archive import Archive
+from digest.web.hooks import Doors, Hooks, Sns
 from digest.web.joining import Joining
 from digest.web.mine import Mine
 from digest.web.monitor import Monitor
@@ -47,13 +48,16 @@ def create_app(
     metrics_token: bytes | None,
     now: Callable[[], datetime],
     answer: Callable[[], object] | None = None,
+    doors: Doors | None = None,
+    fetch: Callable[[str], bytes] | None = None,
 ) -> FastAPI:
     """The pages of *publication*. The store is reached through an engine of their own, which gives up soon.
 
     *secret* is the key of the suppression list; without it nobody can be taken on. *schedule* says when an
     issue is late, *metrics_token* opens /metrics for other machines. *answer* is called
     every second, in a thread of the server's, and answers what was asked for on the pages; None where
-    another process does. `app.state.engine` is the pages' engine, for whoever wants to dispose of it.
+    another process does. *doors* are the webhooks that are open, and *fetch* gives what SNS shows at a URL,
+    or raises NotFetched. `app.state.engine` is the pages' engine, for whoever wants to dispose of it.
     """
     pages = Pages(publication, theme, templates_dir)
     hasty = open_engine(engine.url.render_as_string(hide_password=False), patience=PATIENCE)
@@ -68,6 +72,8 @@ def create_app(
     app.include_router(Joining(pages, keyring, hasty, secret, now, mine.answer).router())
     app.include_router(Archive(pages, hasty, now).router())
     app.include_router(Monitor(pages, hasty, spool, schedule, metrics_token, now).router())
+    if doors is not None and fetch is not None:
+        app.include_router(Hooks(pages, hasty, doors, Sns(fetch), now).router())
     _catch(app, pages)
     return app
 

@@ -5,13 +5,14 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
-from anyio import from_thread
+from anyio import fail_after, from_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 LONGEST_BODY = 1_048_576  # bytes that are read before the answer
 LONGEST_FORM = 16_384  # bytes that are looked at
 MOST_FIELDS = 20
+SLOWEST_BODY = 20  # seconds a program gets for its body
 LONGEST_USER_AGENT = 300  # characters kept as proof
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -39,6 +40,20 @@ def body_of(request: Request) -> bytes:
             if len(kept) < LONGEST_FORM:
                 kept += part
     return kept[:LONGEST_FORM]
+
+
+async def whole_body(request: Request) -> bytes | None:
+    """The body to its last byte; None where it is longer than `LONGEST_BODY`, or does not come to its end."""
+    body = bytearray()
+    try:
+        with fail_after(SLOWEST_BODY):
+            async for part in request.stream():
+                body += part
+                if len(body) > LONGEST_BODY:
+                    return None
+    except (TimeoutError, ClientDisconnect):
+        return None
+    return bytes(body)
 
 
 def form_of(request: Request) -> Mapping[str, str]:

@@ -46,14 +46,17 @@ class Postfix:
 
 
 @contextmanager
-def postfix(*, long_queue_ids: bool = True) -> Iterator[Postfix]:
-    """A real Postfix on this machine; skips where there is none, or nobody may start it."""
+def postfix(*, long_queue_ids: bool = True, more: str = "", services: str = "") -> Iterator[Postfix]:
+    """A real Postfix on this machine; skips where there is none, or nobody may start it.
+
+    *more* are lines of its main.cf that come after ours, *services* those of its master.cf.
+    """
     if missing := lacks():
         lacking(missing)
     names = f"enable_long_queue_ids = {'yes' if long_queue_ids else 'no'}\n"
     # It goes on for a moment after it was told to stop.
     with (
         tempfile.TemporaryDirectory(prefix="digest-postfix-", ignore_cleanup_errors=True) as folder,
-        discarding(Path(folder), MORE + names) as relay,
+        discarding(Path(folder), MORE + names + more, services) as relay,
     ):
         yield Postfix(relay.port, relay.log)

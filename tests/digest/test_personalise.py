@@ -3,6 +3,7 @@
 import email
 import email.policy
 import html
+import json
 import os
 import re
 from base64 import b64decode
@@ -281,6 +282,15 @@ def test_without_a_bounce_domain_bounces_go_to_the_sender_and_nobody_is_told_to_
 
     assert letter.mail_from == "letters@example.org"
     assert b"mailto:" not in letter.content
+
+
+def test_a_letter_carries_what_its_service_gives_back_and_nothing_for_others() -> None:
+    """B-10: whether or not there is a bounce domain."""
+    carried = stencil(issue(), RING, None, ["ses", "postmark", "mailgun", "sendgrid"]).letter(ann(), AT)
+    headers = dict(reread(carried.content.partition(b"\r\n\r\n")[0] + b"\r\n"))
+    tokens = {headers["X-PM-Metadata-digest"], json.loads(headers["X-SMTPAPI"])["unique_args"]["digest"]}
+    assert [RING.read(Purpose.BOUNCE, token) for token in tokens] == [Signed(7, 2015 * 12 + 8)]
+    assert stencil(issue(), RING, None, ["ses", "mailgun"]).letter(ann(), AT) == letter_of(issue(), ann())
 
 
 def test_the_same_recipient_and_instant_give_the_same_bytes() -> None:

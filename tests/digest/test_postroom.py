@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from subscribers.address import parse
 from subscribers.arrivals import ask_all
 from subscribers.evidence import Evidence, Newcomer, Origin
 from subscribers.models import Asked, Subscriber, Ticket, Wish
+from subscribers.tokens import Purpose, Signed
 from subscribers.wishes import wish
 from tests.conftest import ROOT
 from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
-from tests.digest.website import NOW, SECRET, Mailroom, answered, postroom, publication
+from tests.digest.website import NOW, RING, SECRET, Mailroom, answered, postroom, publication
 
 FORM = Evidence(origin=Origin.PAGE, at=NOW, wording="Subscribe", ip="203.0.113.7")
 
@@ -177,6 +179,15 @@ def test_whom_an_import_asks_gets_the_same_mail(room: Mailroom, engine: Engine) 
         keep_asked(session, [(asked[one.key], one) for one in people], NOW)
     assert room.work() == 8
     assert {mail["Subject"] for mail in room.mails()} == {"Please confirm: Slow & Water"}
+
+
+def test_a_mail_carries_what_its_service_gives_back(small: Mailroom, sqlite_engine: Engine) -> None:
+    """B-10: else every mistyped address of the form would wait for a person."""
+    ask(sqlite_engine, "anna")
+    postage = replace(small.postroom.postage, services=["postmark"])
+    assert replace(small.postroom, postage=postage).work(NOW) == 1
+    (mail,) = small.mails()
+    assert RING.read(Purpose.BOUNCE, mail["X-PM-Metadata-digest"]) == Signed(1, 0)
 
 
 def test_nobody_who_was_forgotten_meanwhile_is_written_to(engine: Engine, room: Mailroom) -> None:

@@ -98,6 +98,30 @@ def test_all_mistakes_are_told_at_once_each_with_name_and_example(tmp_path: Path
     assert all(f"for example {line.split(':')[0]}=" in line for line in lines)
 
 
+def test_a_webhook_is_known_by_a_whole_key_and_by_several_while_it_changes(tmp_path: Path) -> None:
+    """B-11, S-15."""
+    topic = "arn:aws-us-gov:sns:us-gov-west-1:123456789012:letters_2"
+    known = f"ses:{topic},mailgun:{'m' * 32}, mailgun:{'n' * 32},postmark:{'p' * 32}"
+    settings = load(write(tmp_path, **GOOD, WEBHOOKS=known))
+    assert settings.services == ["ses", "postmark", "mailgun"]
+    assert settings.known_by("ses") == [topic]
+    assert settings.known_by("mailgun") == ["m" * 32, "n" * 32]
+    assert "mmmm" not in repr(settings)
+    for wrong in (
+        "ses",
+        "brevo:" + "b" * 32,
+        "postmark:" + "p" * 31,
+        "mailgun:",
+        "sendgrid:" + "-" * 100,
+        "ses:arn:aws:sqs:eu-west-1:123456789012:letters",
+        "ses:arn:aws:sns:s3-eu-west-1:123456789012:letters",
+        "ses:arn:aws:sns:eu-west-1.evil.example/:123456789012:letters",
+    ):
+        with pytest.raises(UsageError, match="DIGEST_WEBHOOKS: takes ses:TOPIC-ARN") as raised:
+            load(write(tmp_path, **GOOD, WEBHOOKS=f"{known},{wrong}"))
+        assert "mmmm" not in str(raised.value)
+
+
 def test_a_mistyped_setting_is_named_with_the_one_meant(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean DIGEST_SMTP_HOST"):
         load(write(tmp_path, **GOOD, SMPT_HOST="x"))

@@ -34,6 +34,7 @@ from digest.outbox import Postage
 from digest.postroom import Postroom
 from digest.sending.smtp import hand_over
 from digest.web.app import create_app
+from digest.web.hooks import Doors
 from digest.web.serving import server
 from subscribers.address import parse
 from subscribers.arrivals import add
@@ -165,6 +166,8 @@ def serving(
     answer: Callable[[], object] | None = None,
     secret: bytes | None = SECRET,
     metrics_token: bytes | None = None,
+    doors: Doors | None = None,
+    fetch: Callable[[str], bytes] | None = None,
 ) -> Iterator[Site]:
     """The pages of *described*, answering on a port of their own."""
     site = Site(engine, 0, spool)
@@ -180,6 +183,8 @@ def serving(
         metrics_token=metrics_token,
         now=lambda: site.clock[0],
         answer=answer,
+        doors=doors,
+        fetch=fetch,
     )
     with running(app, site, trusted):
         yield site

@@ -51,11 +51,20 @@ class Answer:
 
 @dataclass
 class Mailbox:
-    """What the relay took, by recipient; and how it answers the final dot."""
+    """What the relay took, by recipient; and how it answers the recipient, and the final dot."""
 
     letters: list[tuple[str, bytes]] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    async def handle_RCPT(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if address in self.refusals:
+            return self.refusals[address]
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 welcome"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         to = envelope.rcpt_tos[0]
