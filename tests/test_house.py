@@ -72,7 +72,7 @@ digest.sending.relaylog digest.sending.ranges
 digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
 digest.returns.returned digest.returns.models digest.returns.places
-digest.returns.keeping digest.returns.imap
+digest.returns.keeping digest.returns.imap digest.returns.erasing
 digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace
@@ -306,6 +306,7 @@ SQL = {
     "digest.sending.ranges",
     "digest.sending.jobs",
     "digest.returns.models",  # a partial index
+    "digest.returns.erasing",
     "digest.returns.lookup",
     "digest.returns.charging",
     "digest.returns.undoing",
