@@ -19,6 +19,7 @@ from sqlmodel import Session, col, select
 from digest.database import reading, writing
 from digest.durable import keep_name
 from digest.models import Delivered, Delivery, Notice, Outgoing, letters_of
+from digest.returns.erasing import forget_returns
 from digest.sending.spool import beside
 from subscribers.address import Address
 from subscribers.rights import erase, restored
@@ -27,11 +28,14 @@ from subscribers.suppression import suppression_key
 #: what stands where a notice to the editors named the person
 GONE = "[erased]"
 #: the tables in which a person leaves something behind
-_TABLES = ("subscriber", "consent", "ticket", "wish", "delivery", "outgoing", "notice")
+_TABLES = (
+    *("subscriber", "consent", "ticket", "wish", "delivery", "outgoing", "notice"),
+    *("received", "report", "provider"),
+)
 
 
 def forget(session: Session, subscriber_id: int | None, traces: frozenset[str]) -> None:
-    """Letters, notices and waiting mails say nothing of this person: no word of *traces* is left in them."""
+    """Letters, what came back, notices and waiting mails say nothing of this person: no word of *traces*."""
     if subscriber_id is not None:
         # A relay's answer often repeats the address; its code is enough for the ledger's sums.
         state = col(Delivery.state)
@@ -44,6 +48,7 @@ def forget(session: Session, subscriber_id: int | None, traces: frozenset[str]) 
     mine = or_(col(Outgoing.subscriber_id) == subscriber_id, col(Outgoing.address).in_(traces))
     session.execute(delete(Outgoing).where(mine))
     addresses = [one for one in traces if "@" in one]
+    forget_returns(session, subscriber_id, addresses)
     told = or_(*(func.lower(col(Notice.body)).contains(one.lower(), autoescape=True) for one in addresses))
     for notice in session.exec(select(Notice).where(told)):
         notice.body = _without(notice.body, addresses)

@@ -1,4 +1,4 @@
-"""One address's whole story: what it asked for and agreed to, every letter and what the relay answered."""
+"""One address's whole story: what it asked for and agreed to, every letter, its answer, what came back."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +7,8 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from digest.models import Delivered, Delivery, Issue, Outgoing, letters_of
+from digest.returns.models import Report
+from digest.returns.strikes import Decision
 from subscribers.address import Address
 from subscribers.models import Aim, Consent, Subscriber, Ticket, Wish
 from subscribers.rights import Kept, kept_of
@@ -51,7 +53,7 @@ class Event:
 
     #: None: not yet
     at: datetime | None
-    #: "consent", "asked", "mail", "link", "frozen", "delivery" or "suppression"
+    #: "consent", "asked", "mail", "link", "frozen", "delivery", "report" or "suppression"
     kind: str
     what: str
     details: dict[str, Any]
@@ -106,6 +108,7 @@ def trace(session: Session, address: Address, secret: bytes) -> Story:
         events += [_link(one) for one in kept.tickets]
         for delivery, issue in _deliveries(session, who):
             events += [_frozen(issue), _delivered(delivery, issue.month)]
+        events += [_returned(report, month) for report, month in _reports(session, who)]
     events += _barred(kept)
     events.sort(key=lambda one: (one.at is None, one.at.timestamp() if one.at else 0))
     return Story(
@@ -199,3 +202,30 @@ def _delivered(delivery: Delivery, month: str) -> Event:
         "due_at": delivery.due_at and delivery.due_at.isoformat(),
     }
     return Event(delivery.settled_at or delivery.marked_at, "delivery", what, details)
+
+
+def _reports(session: Session, subscriber: Subscriber) -> list[tuple[Report, str | None]]:
+    statement = (
+        select(Report, Issue.month)
+        .outerjoin(Issue, col(Issue.id) == col(Report.issue_id))
+        .where(col(Report.subscriber_id) == subscriber.id)
+        .order_by(col(Report.id))
+    )
+    return [(report, month) for report, month in session.exec(statement)]
+
+
+def _returned(report: Report, month: str | None) -> Event:
+    """What came back; its diagnostic is somebody else's text, and one printable line already."""
+    letter = f"issue of {month}" if month else "a mail"
+    cost = "" if report.cost is Decision.STAYS else f"; {report.cost} by it"
+    undone = f"; taken back {report.undone_at:%Y-%m-%d}" if report.undone_at else ""
+    said = f": {report.diagnostic}" if report.diagnostic else ""
+    details = {
+        "issue": month,
+        "class": report.klass.value,
+        "status": report.status,
+        "diagnostic": report.diagnostic,
+        "cost": report.cost.value,
+        "undone_at": report.undone_at and report.undone_at.isoformat(),
+    }
+    return Event(report.at, "report", f"{letter} came back, {report.klass}{said}{cost}{undone}", details)

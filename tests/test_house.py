@@ -73,7 +73,7 @@ digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
 digest.returns.events digest.returns.models digest.returns.places
 digest.returns.signatures digest.returns.returned
-digest.returns.keeping digest.returns.imap
+digest.returns.keeping digest.returns.imap digest.returns.erasing
 digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace
@@ -321,6 +321,7 @@ SQL = {
     "digest.sending.ranges",
     "digest.sending.jobs",
     "digest.returns.models",  # a partial index
+    "digest.returns.erasing",
     "digest.returns.lookup",
     "digest.returns.charging",
     "digest.returns.undoing",

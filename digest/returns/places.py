@@ -101,13 +101,12 @@ def _mbox(path: Path) -> Iterator[Arrived]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[mailbox.mbox]:
+    box = mailbox.mbox(path, create=False)
     try:
-        box = mailbox.mbox(path, create=False)
         box.lock()
-    except (mailbox.Error, OSError) as error:
-        raise DigestError(f"{path} is in use just now, or cannot be locked: {error}; try again") from None
-    try:
         yield box
+    except (mailbox.Error, OSError) as error:
+        raise DigestError(f"{path} is in use just now, or cannot be read: {error}; try again") from None
     finally:
         box.unlock()
         # Not close(), which would write it anew.

@@ -27,6 +27,14 @@ from tests.digest.sending import approved
 SECRET = b"s" * 32
 CONTENT = rendered(page(1))[0]
 JOINED = datetime(2015, 1, 15, tzinfo=UTC)
+#: the issue of most tests, when it went out, and when reports on it come
+MONTH, AT = "2015-09", datetime(2015, 10, 1, 9, tzinfo=UTC)
+NEXT = AT + timedelta(hours=1)
+
+
+def made(engine: Engine) -> None:
+    """The store has its tables."""
+    SQLModel.metadata.create_all(engine)
 
 
 def office_of(engine: Engine) -> Office:

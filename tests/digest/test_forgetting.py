@@ -1,5 +1,6 @@
 """Forgetting: no byte of the person is left in any file of the store, and "never again" still holds."""
 
+import base64
 import random
 import shutil
 import threading
@@ -14,6 +15,9 @@ from digest.database import open_engine, reading, writing
 from digest.forgetting import erase_person, erase_restored, list_of_erased, scrub
 from digest.models import Delivered, Delivery, Notice
 from digest.notices import tell
+from digest.returns.classes import Class
+from digest.returns.keeping import keep
+from digest.returns.models import Came, Provider, Received, Report, Stage
 from digest.sending.ledger import freeze
 from digest.sending.spool import append
 from subscribers.address import parse
@@ -66,8 +70,31 @@ def fill(engine: Engine) -> int:
             wish(session, asked, ANNA, page, who.id)
         body = "The relay refused Zenobia.Quux@example.org and ZENOBIA.QUUX@example.org.\n"
         tell(session, "stopped", "2015-09 stopped", body, NOW)
+    returned(engine, who.id, issue)
     churn(engine)
     return who.id
+
+
+def returned(engine: Engine, subscriber_id: int, issue_id: int) -> None:
+    """What came back: counted, of their own domain, waiting in base64, and from them without a report."""
+    said = "550 5.1.1 <Zenobia.Quux@example.org>: no such user"
+    hidden = base64.encodebytes(b"Dear editors, I am Zenobia.Quux@example.org.").decode()
+    waits = f"Subject: hello\nContent-Transfer-Encoding: base64\n\n{hidden}"
+    for raw in (said, waits, "From: ZQ@elsewhere.example\nAuto-Submitted: auto-replied\n\nAway."):
+        keep(engine, raw.encode(), Came.MAIL, NOW)
+    with writing(engine) as session:
+        session.add(
+            Report(
+                received_id=1,
+                issue_id=issue_id,
+                subscriber_id=subscriber_id,
+                domain="example.org",
+                klass=Class.HARD,
+                diagnostic=said,
+                at=NOW,
+            )
+        )
+        session.add(Provider(issue_id=issue_id, domain="example.org", hard=1))
 
 
 def churn(engine: Engine) -> None:
@@ -132,6 +159,11 @@ def test_no_row_tells_of_who_was_erased(engine: Engine) -> None:
         rows = [str(row) for table in tables for row in connection.execute(text(f"SELECT * FROM {table}"))]
     assert len(rows) > 800
     assert [row for row in rows for trace in TRACES if trace.lower() in row.lower()] == []
+    with reading(engine) as session:
+        messages = session.exec(select(Received.raw, Received.stage)).all()
+        assert messages == [(None, Stage.DONE)] * 3
+        assert session.exec(select(Report.klass, Report.domain)).all() == [(Class.HARD, "")]
+        assert session.exec(select(Provider)).all() == []
 
 
 def test_the_ledger_still_adds_up_and_old_links_still_answer(engine: Engine) -> None:

@@ -21,10 +21,8 @@ from subscribers.lifecycle import confirm, pause
 from subscribers.models import Cause, Consent, State, Subscriber, Suppression
 from tests.digest import returning
 from tests.digest.reports import dsn
-from tests.digest.returning import DEAD, FULL, SECRET, bounce_address, state_of
+from tests.digest.returning import AT, DEAD, FULL, MONTH, SECRET, bounce_address, state_of
 
-AT = datetime(2015, 10, 1, 9, tzinfo=UTC)
-MONTH = "2015-09"
 HOUR = timedelta(hours=1)
 
 

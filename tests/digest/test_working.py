@@ -23,12 +23,7 @@ from subscribers.models import Cause, State, Subscriber, Suppression
 from subscribers.tokens import NOBODY, Purpose
 from tests.digest import returning
 from tests.digest.reports import DOMAIN, RING, complaint, dsn, in_words
-from tests.digest.returning import CONTENT, DEAD, FULL, POLICY, SECRET, state_of
-
-AT = datetime(2015, 10, 1, 9, tzinfo=UTC)
-MONTH = "2015-09"
-#: when the reports of these tests come
-NEXT = AT + timedelta(hours=1)
+from tests.digest.returning import AT, CONTENT, DEAD, FULL, MONTH, NEXT, POLICY, SECRET, state_of
 
 
 @pytest.fixture
