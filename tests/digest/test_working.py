@@ -1,7 +1,7 @@
 """What was kept is worked off: whom it is about, what it costs, once, and what waits for a person."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, update
