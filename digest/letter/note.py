@@ -16,7 +16,9 @@ from digest.letter.page import Publication
 from digest.letter.personalise import boundary_for, encoded, multipart
 from digest.letter.plaintext import underlined, wrapped
 from digest.letter.render import imprint, left_to_right, tidy
-from digest.letter.theme import Theme, environment, moment_in_words, words
+from digest.letter.templates import environment
+from digest.letter.theme import Theme
+from digest.letter.words import moment_in_words, words
 
 #: what a letter's style sheets ask about a page, and a note has none of
 _NO = SimpleNamespace(intro=False, grow=False, beside=())

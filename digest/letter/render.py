@@ -22,7 +22,9 @@ from digest.letter.page import Page, Publication
 from digest.letter.plaintext import numbered, underlined, wrapped
 from digest.letter.rendered import LINKS, Hole, Rendered, sentinel
 from digest.letter.shown import harmless, shown
-from digest.letter.theme import Theme, Words, environment, month_in_words, words
+from digest.letter.templates import environment
+from digest.letter.theme import Theme
+from digest.letter.words import Words, month_in_words, words
 
 # Gmail clips at about 102 KB, and measures differ (Spam Resource, 2022: 105 KB); what is clipped is
 # the unsubscribe link.

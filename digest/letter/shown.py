@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from digest.letter.page import Card, Page
-from digest.letter.theme import day_in_words
+from digest.letter.words import day_in_words
 from digest.prose.clean import absolute, direction, one_line
 
 COLUMN = 552  # px between the margins: the widest picture

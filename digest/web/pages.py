@@ -16,7 +16,9 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from markupsafe import Markup
 
 from digest.letter.page import Publication
-from digest.letter.theme import Theme, environment, moment_in_words, words
+from digest.letter.templates import environment
+from digest.letter.theme import Theme
+from digest.letter.words import moment_in_words, words
 
 #: on every answer of the server
 SAFE = {
