@@ -290,6 +290,24 @@ def test_a_right_to_left_post_in_a_left_to_right_issue_is_marked(make_page: Make
     assert re.search(r'<div class="pair" dir="ltr">', rendered.html)
 
 
+def test_what_reads_the_other_way_is_kept_apart(
+    make_page: Make, make_card: Make, make_publication: Make
+) -> None:
+    """A name or an address that ends in a number or a bracket keeps it at its own end."""
+    hebrew = make_publication(
+        language="he", name="Slow Water (Haifa)", postal_address="Slow Water (Haifa)\nרציף 7\n1234 Harbour"
+    )
+    card = make_card(1, title="מה שהשאיר הגאות", excerpt="צדפים", direction="rtl", category="C++")
+    html = letter(make_page([card], of=hebrew)).html
+
+    assert html.count('<span dir="ltr">Slow Water (Haifa)</span>') == 3  # masthead, why, imprint
+    assert '<span dir="ltr">1234 Harbour</span>' in html
+    assert "<br>רציף 7<br>" in html
+    assert re.search(r'<p class="kicker accent"[^>]*><span dir="ltr">C\+\+</span>', html)
+    assert re.search(r'<td class="intro rule ink"[^>]* dir="ltr"', html)
+    assert "<span dir" not in letter(make_page(1)).html.replace('<span dir="ltr">zq', "")
+
+
 HOSTILE = (
     '"><script>alert(1)</script><!--/reader--><!--reader--><!--end--></style>{{ 7*7 }}'
     " \u202ezq\x00\u0092 %%T%% &amp; 👩‍👩‍👧\r\n.\r\nFrom "
