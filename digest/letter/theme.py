@@ -120,10 +120,11 @@ def _pairs(theme: Theme) -> Iterator[tuple[str, str, float, float]]:
         for name in ("ink", "muted", "accent", "focus"):
             wanted = FOCUS_CONTRAST if name == "focus" else TEXT_CONTRAST
             one, paper = getattr(colours, name), colours.paper
-            yield f"[{scheme}] {name} on paper", "", contrast(one, paper), wanted
+            place = f"[{scheme}] {name} {one} on paper {paper}"
+            yield place, "", contrast(one, paper), wanted
             if scheme == "light":
-                inverted = contrast(_inverted(one), _inverted(paper))
-                yield f"[light] {name} on paper", "where a mail client inverts them ", inverted, wanted
+                turned = contrast(inverted(one), inverted(paper))
+                yield place, "where a mail client inverts them ", turned, wanted
 
 
 def contrast(one: str, other: str) -> float:
@@ -138,5 +139,13 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _inverted(colour: str) -> str:
-    return "#" + bytes(255 - channel for channel in bytes.fromhex(colour[1:])).hex()
+def inverted(colour: str) -> str:
+    """*colour* as clients that force the dark show it: light and dark swapped, the hue kept.
+
+    The same as the CSS filter `invert(1) hue-rotate(180deg)` (Filter Effects, section 13), which is
+    how a browser test shows it.
+    """
+    red, green, blue = (255 - channel for channel in bytes.fromhex(colour[1:]))
+    grey = 0.213 * red + 0.715 * green + 0.072 * blue
+    turned = (round(2 * grey - channel) for channel in (red, green, blue))
+    return "#" + bytes(min(255, max(0, channel)) for channel in turned).hex()

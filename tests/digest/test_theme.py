@@ -65,8 +65,14 @@ def test_every_mistake_of_a_theme_is_named_on_a_line_of_its_own(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[light]\nmuted = "#a8a8a8"', "[light] muted on paper: the contrast is 2.3, and 4.5 is needed"),
-        ('[dark]\nfocus = "#333333"', "[dark] focus on paper: the contrast is 1.4, and 3.0 is needed"),
+        (
+            '[light]\nmuted = "#a8a8a8"',
+            "[light] muted #a8a8a8 on paper #fbfaf7: the contrast is 2.3, and 4.5 is needed",
+        ),
+        (
+            '[dark]\nfocus = "#333333"',
+            "[dark] focus #333333 on paper #191816: the contrast is 1.4, and 3.0 is needed",
+        ),
         # readable on paper, and not once a mail client has inverted both
         ('[light]\npaper = "#a0a0a0"\nink = "#000000"', "where a mail client inverts them"),
     ],
