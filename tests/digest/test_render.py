@@ -1,6 +1,5 @@
 """The letter itself: what stands in it, what must never stand in it, and that it fits."""
 
-import hashlib
 import os
 import re
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from playwright.sync_api import Browser
 
 from digest.errors import UsageError
 from digest.letter import render as module
@@ -570,52 +568,3 @@ def test_templates_have_unix_line_ends_and_so_have_letters(page: Page) -> None:
     ]
     assert "\r" not in rendered.html + rendered.text
     assert rendered.html.endswith("</html>\n")
-
-
-@pytest.fixture(scope="module")
-def look(browser: Browser) -> Callable[[str, int, str], tuple[int, bytes]]:
-    """Shows HTML at a width in a scheme: how wide it scrolls, and its picture. Nothing is fetched."""
-
-    def shown(html: str, width: int, scheme: str) -> tuple[int, bytes]:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page = context.new_page()
-        page.route("**/*", lambda route: route.abort())
-        page.set_content(html)
-        seen = page.evaluate("document.documentElement.scrollWidth"), page.screenshot(full_page=True)
-        context.close()
-        return seen
-
-    return shown
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_nothing_overflows_a_small_phone_even_with_large_text(
-    look: Make, make_page: Make, make_card: Make
-) -> None:
-    word = "W" * 300
-    cards = [make_card(number, title=word, excerpt=word, author=word, category=word) for number in range(5)]
-    html = letter(make_page(cards)).html
-    doubled = re.sub(r"(font-size|line-height):(\d+)px", lambda m: f"{m[1]}:{2 * int(m[2])}px", html)
-
-    assert doubled != html
-    for text in (html, doubled):
-        assert look(text, 320, "light")[0] == 320
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_inlining_changes_no_pixel(look: Make, make_page: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages: list[str] = []
-    inlined = module.inlined
-
-    def seen(html: str, **holes: Any) -> str:
-        pages.extend((html, inlined(html, **holes)))
-        return pages[-1]
-
-    monkeypatch.setattr(module, "inlined", seen)
-    letter(make_page(6, titles_only=1))
-
-    for width, scheme in ((320, "light"), (600, "dark"), (1280, "light")):
-        before, after = (hashlib.sha256(look(html, width, scheme)[1]).hexdigest() for html in pages)
-        assert before == after, (width, scheme)

@@ -4,7 +4,6 @@ What a client does to a letter is done here by changing its HTML or the page: Wo
 dark colours, forced inversion. These are likenesses; what only the client itself shows stays to people.
 """
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,10 +24,10 @@ AXE = {
     "rules": {rule: {"enabled": False} for rule in NOT_OURS},
     "resultTypes": ["violations"],
 }
-#: a grey picture of one pixel; the letter gives it its size
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOoBwAAgQCAOeBV1AAAAABJRU5ErkJggg=="
-)
+#: before the address of a picture that the client does not load
+BLOCKED = "https://blocked.invalid/"
+#: stands for every picture, of the size that the sample posts have
+GREY = '<svg xmlns="http://www.w3.org/2000/svg" width="1104" height="620" style="background:#888"/>'
 
 
 def unchanged(html: str) -> str:
@@ -50,7 +49,8 @@ WORD_LACKS = {
 
 def as_word(html: str) -> str:
     """Outlook for Windows: its own branches are read, and no style sheet and much else is not."""
-    html = re.sub(r"(?s)<!--\[if mso\]>(.*?)<!\[endif\]-->", r"\1", without_style(html))
+    html = re.sub(r"(?s)<xml>.*?</xml>", "", without_style(html))
+    html = re.sub(r"(?s)<!--\[if mso\]>(.*?)<!\[endif\]-->", r"\1", html)
 
     def kept(tag: re.Match[str]) -> str:
         lacking = (*WORD_LACKS[""], *WORD_LACKS.get(tag[1], ()))
@@ -87,6 +87,7 @@ MEASURE = """() => {
   const links = [...document.querySelectorAll('a[href*="unsubscribe"]')];
   return {width, scroll: document.documentElement.scrollWidth, beyond, nodes,
           preheader: preheader ? preheader.getBoundingClientRect().height : 0,
+          pictures: [...document.images].filter(i => i.naturalWidth).length, wanted: document.images.length,
           leaving: links.filter(a => a.getBoundingClientRect().height > 10).length,
           tall: document.body.scrollHeight};
 }"""
@@ -162,13 +163,13 @@ class Condition:
 
 
 def answer(route: Route, pictures: Mapping[str, Path]) -> None:
-    """A picture is the file its name stands for, or a grey one; nothing else is answered."""
-    if route.request.resource_type != "image":
+    """A picture is the file its name stands for, or a grey one; what is blocked or no picture fails."""
+    if route.request.resource_type != "image" or BLOCKED in route.request.url:
         route.abort()
     elif file := pictures.get(route.request.url.rpartition("/")[2]):
         route.fulfill(path=file)
     else:
-        route.fulfill(body=PIXEL, content_type="image/png")
+        route.fulfill(body=GREY, content_type="image/svg+xml")
 
 
 def shown(tab: Page, html: str, condition: Condition) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def shown(tab: Page, html: str, condition: Condition) -> dict[str, Any]:
         forced_colors="active" if condition.forced else "none",
     )
     changed = condition.change(html)
-    tab.set_content(changed if condition.pictures else changed.replace(' src="', ' src="blocked:'))
+    tab.set_content(changed if condition.pictures else changed.replace(' src="', f' src="{BLOCKED}'))
     if condition.script:
         tab.evaluate(condition.script)
     found: dict[str, Any] = tab.evaluate(MEASURE)
@@ -196,6 +197,8 @@ def faults(tab: Page, html: str, condition: Condition, picture: Path | None = No
         said.append(f"scrolls to {found['scroll']} px")
     if found["preheader"]:
         said.append("the preheader is seen")
+    if found["pictures"] != (found["wanted"] if condition.pictures else 0):
+        said.append(f"{found['pictures']} of {found['wanted']} pictures are seen")
     if found["leaving"] != 1:
         said.append(f"{found['leaving']} links to unsubscribe are seen")
     said += [f"{node['size']} px: {node['text'][:40]}" for node in found["nodes"] if node["size"] < smallest]
