@@ -50,6 +50,7 @@ WORD_LACKS = {
 def as_word(html: str) -> str:
     """Outlook for Windows: its own branches are read, and no style sheet and much else is not."""
     html = re.sub(r"(?s)<xml>.*?</xml>", "", without_style(html))
+    html = re.sub(r"(?s)<!--\[if !mso\]><!-->.*?<!--<!\[endif\]-->", "", html)
     html = re.sub(r"(?s)<!--\[if mso\]>(.*?)<!\[endif\]-->", r"\1", html)
 
     def kept(tag: re.Match[str]) -> str:
