@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_skeleton, format_time
+from babel.dates import format_date, format_skeleton, format_time, get_datetime_format
 from babel.messages.catalog import Message
 from babel.messages.pofile import PoFileError, read_po
 from markupsafe import Markup
@@ -170,5 +170,7 @@ def day_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
 
 def moment_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
     """ "September 12, 2015, 9:05 AM", "12 вересня 2015 р., 09:05": on the clocks of *zone*."""
-    time = format_time(instant, "short", tzinfo=zone, locale=locale_of(language))
-    return f"{day_in_words(instant, zone, language)}, {time}"
+    locale = locale_of(language)
+    time = format_time(instant, "short", tzinfo=zone, locale=locale)
+    joined = str(get_datetime_format("medium", locale=locale))
+    return joined.replace("{1}", day_in_words(instant, zone, language)).replace("{0}", time)

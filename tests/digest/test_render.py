@@ -24,6 +24,7 @@ from digest.letter.page import Card, Page
 from digest.letter.plaintext import columns
 from digest.letter.render import HOLES, LARGEST, fitted, render
 from digest.letter.rendered import Hole, Rendered, sentinel
+from digest.letter.shown import has_italics
 from digest.letter.theme import Theme, load_theme
 
 NONCE = "0123456789abcdef"
@@ -273,6 +274,12 @@ def test_a_right_to_left_publication_is_set_from_the_right(
     assert tree(rendered.html).get("dir") == "rtl"
     assert [(item.get("lang"), item.get("dir")) for item in items] == [(None, None), ("en", "ltr")]
     assert "letter-spacing" not in rendered.html  # it would tear joined letters apart
+
+
+def test_only_letters_that_have_italics_are_slanted() -> None:
+    assert [has_italics(text) for text in ("A 7", "Ж", "潮", "A潮", "👩\u200d👧", "7")] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
 
 
 def test_a_right_to_left_post_in_a_left_to_right_issue_is_marked(make_page: Make, make_card: Make) -> None:

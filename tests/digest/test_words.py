@@ -241,3 +241,4 @@ def test_months_days_and_moments_are_written_in_the_language_and_zone() -> None:
     assert day_in_words(late, ZONE, "en-GB") == "1 October 2015"
     assert day_in_words(late, ZoneInfo("UTC"), "uk") == "30 вересня 2015\u202fр."
     assert moment_in_words(late, ZONE, "de") == "1. Oktober 2015, 01:30"
+    assert moment_in_words(late, ZONE, "ar").startswith("1 أكتوبر 2015، 1:30")
