@@ -96,13 +96,15 @@ def words(language: str, templates_dir: Path | None) -> Words:
 def _catalogue(path: Path, tag: str, known: Mapping[str, tuple[str, ...]]) -> Catalogue:
     """The messages of the file *path* in the language *tag*; *known* is the English of the shipped ones."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
         for number, line in enumerate(lines, 1):
             # Babel takes what looks like a quoted text for one, and the last character for its quote.
             if not LINE.fullmatch(line):
                 raise ValueError(f"line {number}: {line}")
         catalog = read_po(lines, locale=str(locale_of(tag)), charset="utf-8", abort_invalid=True)
         plural = c2py(catalog.plural_expr)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (PoFileError, ValueError, LookupError) as error:
         raise UsageError(f"{path} is not a gettext catalogue: {error}") from error
     forms = {}
