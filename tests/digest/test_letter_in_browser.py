@@ -175,7 +175,9 @@ def test_outlook_com_in_the_dark_shows_the_dark_theme(tab: Page) -> None:
     for name in ("ten posts", "Arabic"):
         found = shown(tab, html_of(name), Condition(width=600, script=OUTLOOK_COM))
 
-        assert {ground for _, ground in pairs(found)} == {dark.paper}
+        around = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+
+        assert {as_hex(around), *(ground for _, ground in pairs(found))} == {dark.paper}
         assert {colour for colour, _ in pairs(found)} == {dark.ink, dark.muted, dark.accent}
 
 
