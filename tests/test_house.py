@@ -50,8 +50,9 @@ digest.sources.site
 digest.collect
 digest.fetching
 
-digest.letter.page digest.letter.rendered digest.letter.plaintext
-digest.letter.theme digest.letter.headers digest.letter.inline
+digest.letter.page digest.letter.rendered digest.letter.plaintext digest.letter.templates
+digest.letter.bidi
+digest.letter.theme digest.letter.words digest.letter.headers digest.letter.inline
 digest.letter.shown digest.letter.personalise
 digest.letter.render digest.letter.preview
 digest.letter.note

@@ -6,7 +6,7 @@ from sqlmodel import Session, col, func, select
 
 from digest.issue.compose import items_of
 from digest.letter.page import Card, Page, Publication
-from digest.letter.theme import month_in_words
+from digest.letter.words import month_in_words
 from digest.models import Issue, Item, Post
 from digest.month import Month
 from digest.prose.clean import blocks, direction

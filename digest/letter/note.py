@@ -11,13 +11,16 @@ from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+from digest.letter.bidi import isolating, left_to_right
 from digest.letter.headers import Header, ascii_url, block, mailbox, reply_to, subject, verbatim, wire_address
 from digest.letter.inline import inlined
 from digest.letter.page import Publication
 from digest.letter.personalise import boundary_for, encoded, multipart
 from digest.letter.plaintext import underlined, wrapped
-from digest.letter.render import imprint, left_to_right, tidy
-from digest.letter.theme import Theme, environment, moment_in_words, words
+from digest.letter.render import imprint, tidy
+from digest.letter.templates import environment
+from digest.letter.theme import Theme
+from digest.letter.words import moment_in_words, words
 
 #: what a letter's style sheets ask about a page, and a note has none of
 _NO = SimpleNamespace(intro=False, grow=False, beside=())
@@ -40,7 +43,12 @@ class Stationery:
         self.publication = publication
         self._words = words(publication.language, templates_dir)
         self._environment = environment(templates_dir)
-        self._environment.filters |= {"wrapped": wrapped, "underlined": underlined, "ltr": left_to_right}
+        self._environment.filters |= {
+            "wrapped": wrapped,
+            "underlined": underlined,
+            "ltr": left_to_right,
+            "isolated": isolating(self._words.direction),
+        }
         self._environment.globals.update(
             publication=publication,
             imprint=imprint(publication),

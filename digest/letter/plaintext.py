@@ -43,7 +43,7 @@ def wrapped(text: str, indent: str = "", width: int = WIDTH, alone: Collection[s
 
     Paragraphs (parted by a blank line) stay. A word with an address in it is never broken and is the
     last of its line; one that holds anything of *alone* has a line to itself. Other words are broken
-    only where they are wider than a line.
+    only where they are wider than a line; a no-break space is no end of a word.
     """
     paragraphs = re.split(r"\n\s*\n", text.strip())
     return f"\n\n{indent}".join(
@@ -53,7 +53,7 @@ def wrapped(text: str, indent: str = "", width: int = WIDTH, alone: Collection[s
 
 def _lines(text: str, width: int, alone: Collection[str]) -> Iterator[str]:
     line, used = "", 0
-    for word in text.split():
+    for word in re.split(r"[ \t\n]+", text.strip(" \t\n")):
         is_alone = any(place in word for place in alone)
         is_last = is_alone or ADDRESS.search(word) is not None
         for glue, piece, wide in [(" ", word, columns(word))] if is_last else _pieces(word, width):

@@ -32,7 +32,7 @@ header,iframe,pre{{border-color:#3a3732}} header p{{color:#a8a196}} pre{{backgro
 <iframe sandbox="allow-same-origin" title="the letter" srcdoc="{html}"></iframe></figure>
 <figure class="phone"><figcaption>On a phone</figcaption>
 <iframe sandbox="allow-same-origin" title="the letter on a phone" srcdoc="{html}"></iframe></figure>
-<figure class="text"><figcaption>The text part</figcaption><pre>{text}</pre></figure>
+<figure class="text"><figcaption>The text part</figcaption><pre dir="auto">{text}</pre></figure>
 </main></body></html>
 """
 

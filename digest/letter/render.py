@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, TemplateError, TemplateSyntaxError
-from markupsafe import Markup
 
 from digest.errors import UsageError
+from digest.letter.bidi import isolating, left_to_right
 from digest.letter.inline import inlined
 from digest.letter.page import Page, Publication
 from digest.letter.plaintext import numbered, underlined, wrapped
 from digest.letter.rendered import LINKS, Hole, Rendered, sentinel
 from digest.letter.shown import harmless, shown
-from digest.letter.theme import Theme, Words, environment, month_in_words, words
+from digest.letter.templates import environment
+from digest.letter.theme import Theme
+from digest.letter.words import Words, month_in_words, words
+from digest.prose.clean import direction
 
 # Gmail clips at about 102 KB, and measures differ (Spam Resource, 2022: 105 KB); what is clipped is
 # the unsubscribe link.
@@ -112,6 +115,7 @@ class _Workshop:
             "underlined": underlined,
             "numbered": numbered,
             "ltr": left_to_right,
+            "isolated": isolating(self._words.direction),
         }
 
     def inlined(self, page: Page) -> str:
@@ -169,6 +173,7 @@ class _Workshop:
             "month": month_in_words(page.month, page.publication.language),
             "language": page.publication.language,
             "direction": self._words.direction,
+            "intro_direction": direction(page.intro_text),
             "theme": self._theme,
             "say": self._words.say,
             "hole": _Holes(**{hole.value: sentinel(hole, self._nonce) for hole in Hole}),
@@ -201,11 +206,6 @@ def imprint(publication: Publication) -> list[str]:
     """Name and postal address, line by line; the name once where the address begins with it."""
     lines = (publication.postal_address or "").splitlines()
     return lines if lines[:1] == [publication.name] else [publication.name, *lines]
-
-
-def left_to_right(text: str) -> Markup:
-    """*text*, an address, as it is written whatever the direction of what stands around it."""
-    return Markup('<span dir="ltr">{}</span>').format(text)
 
 
 def tidy(text: str) -> str:

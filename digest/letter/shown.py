@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from digest.letter.page import Card, Page
-from digest.letter.theme import day_in_words
+from digest.letter.words import day_in_words
 from digest.prose.clean import absolute, direction, one_line
 
 COLUMN = 552  # px between the margins: the widest picture
@@ -164,8 +164,9 @@ def _named(title: str, marks: Markup) -> Markup:
 
 
 def has_italics(text: str) -> bool:
-    """Whether every letter of *text* is of a script that is written in italics too."""
-    return all(unicodedata.name(char, "").startswith(SLANTED) for char in text if char.isalpha())
+    """Whether *text* has letters, and all of scripts that are written in italics too."""
+    letters = [char for char in text if char.isalpha()]
+    return bool(letters) and all(unicodedata.name(char, "").startswith(SLANTED) for char in letters)
 
 
 def _picture(card: Card, *, leads: bool) -> Picture | None:

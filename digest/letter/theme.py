@@ -1,33 +1,17 @@
-"""What letters and pages are dressed in: colours and fonts, templates, and words in the reader's language.
-
-A publication brings its own in two ways: a theme.toml, and a folder of templates that is looked into
-before the shipped one. Template `parts/card.html` of that folder replaces the shipped one, its
-`words/fr.toml` replaces single words, and everything else stays as shipped.
-"""
+"""What letters and pages are dressed in: colours and fonts, the shipped ones or those of a theme.toml."""
 
 import re
-import string
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
-
-from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_skeleton, format_time
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from digest.errors import UsageError
-from digest.month import Month
 
 #: WCAG 2.2, success criteria 1.4.3 (text) and 1.4.11 (what is not text)
 TEXT_CONTRAST = 4.5
 FOCUS_CONTRAST = 3.0
-#: the language whose words stand in where a language has none
-FALLBACK = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +120,11 @@ def _pairs(theme: Theme) -> Iterator[tuple[str, str, float, float]]:
         for name in ("ink", "muted", "accent", "focus"):
             wanted = FOCUS_CONTRAST if name == "focus" else TEXT_CONTRAST
             one, paper = getattr(colours, name), colours.paper
-            yield f"[{scheme}] {name} on paper", "", contrast(one, paper), wanted
+            place = f"[{scheme}] {name} {one} on paper {paper}"
+            yield place, "", contrast(one, paper), wanted
             if scheme == "light":
-                inverted = contrast(_inverted(one), _inverted(paper))
-                yield f"[light] {name} on paper", "where a mail client inverts them ", inverted, wanted
+                turned = contrast(inverted(one), inverted(paper))
+                yield place, "where a mail client inverts them ", turned, wanted
 
 
 def contrast(one: str, other: str) -> float:
@@ -154,133 +139,13 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _inverted(colour: str) -> str:
-    return "#" + bytes(255 - channel for channel in bytes.fromhex(colour[1:])).hex()
+def inverted(colour: str) -> str:
+    """*colour* as clients that force the dark show it: light and dark swapped, the hue kept.
 
-
-def environment(templates_dir: Path | None) -> Environment:
-    """Where templates are found: first in *templates_dir*, then among the shipped ones.
-
-    Everything but .txt is escaped. A name that does not exist is an error, never an empty place.
+    The same as the CSS filter `invert(1) hue-rotate(180deg)` (Filter Effects, section 13), which is
+    how a browser test shows it.
     """
-    return Environment(
-        loader=ChoiceLoader([FileSystemLoader(folder) for folder in _folders(templates_dir)]),
-        autoescape=_is_escaped,  # noqa: S701  (a rule, not a no)
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        newline_sequence="\n",
-    )
-
-
-def _is_escaped(name: str | None) -> bool:
-    # jinja2.select_autoescape says no for names it does not know, such as digest.html.j2; what is
-    # escaped without need is ugly, what is not escaped where it should be is a hole.
-    return name is None or not name.endswith(".txt")
-
-
-def _folders(templates_dir: Path | None) -> list[Path]:
-    if templates_dir is None:
-        return [_shipped()]
-    if not templates_dir.is_dir():
-        raise UsageError(f"{templates_dir} is not a folder: set DIGEST_TEMPLATES_DIR to one, or leave it out")
-    return [templates_dir, _shipped()]
-
-
-def _shipped() -> Path:
-    """The templates inside an installed wheel, else those beside the package in a checkout."""
-    installed = Path(__file__).parent.parent / "templates"
-    return installed if installed.is_dir() else installed.parent.parent / "templates"
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The words of one language, with those of its fallbacks behind them."""
-
-    #: BCP 47, as asked for
-    language: str
-    #: "ltr" or "rtl"
-    direction: str
-    #: the language of the words, the file they are in, and its content; the first that has a word gives it
-    tables: tuple[tuple[Locale, Path, Mapping[str, Any]], ...] = field(repr=False)
-
-    def say(self, key: str, **values: Any) -> str:
-        """The words called *key* ("letter.unsubscribe") with *values* in their places.
-
-        Where the words come in plural forms, *count* chooses one by the rules of their language.
-        Markup among the values gives Markup, with everything else escaped. UsageError where there
-        are no such words, or they name a place that is not given.
-        """
-        table, _, name = key.partition(".")
-        for locale, path, content in self.tables:
-            words = content.get(table, {}).get(name)
-            if isinstance(words, dict):
-                count = values["count"]
-                words = words.get(locale.plural_form(count), words.get("other"))
-            if words is not None:
-                return _filled(str(words), values, f"{path}: {key}")
-        raise UsageError(
-            f"there are no words for {key!r}: add them to words/{FALLBACK}.toml of your templates"
-        )
-
-
-def _filled(words: str, values: Mapping[str, object], where: str) -> str:
-    try:
-        names = {name for _, name, _, _ in string.Formatter().parse(words) if name is not None}
-    except ValueError as error:
-        raise UsageError(f"{where}: {words!r}: {error}") from error
-    if unknown := names - set(values):
-        raise UsageError(f"{where}: {{{min(unknown)}}} is not known here; there are {sorted(values)}")
-    if any(hasattr(value, "__html__") for value in values.values()):
-        return Markup(words).format(**values)  # noqa: S704  (our own words; the values are escaped)
-    return words.format(**values)
-
-
-def words(language: str, templates_dir: Path | None) -> Words:
-    """The words for a BCP 47 *language*: of pt-BR, else of pt, else English, each as the publication's
-    own templates have them, else as shipped."""
-    tables = []
-    for tag in _chain(language):
-        for folder in _folders(templates_dir):
-            path = folder / "words" / f"{tag}.toml"
-            if path.is_file():
-                content = _toml(path)
-                if stray := [name for name, table in content.items() if not isinstance(table, dict)]:
-                    raise UsageError(f"{path}: {stray[0]} stands outside a table such as [letter]")
-                tables.append((locale_of(tag), path, content))
-    return Words(language, locale_of(language).text_direction, tuple(tables))
-
-
-def _chain(language: str) -> list[str]:
-    """pt-Latn-BR, pt-Latn, pt, en."""
-    parts = re.sub(r"[^0-9A-Za-z-]", "", language.replace("_", "-")).split("-")
-    chain = ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    return chain if FALLBACK in chain else [*chain, FALLBACK]
-
-
-def locale_of(language: str) -> Locale:
-    """How dates and plurals are written in a BCP 47 *language*; English where it is not known."""
-    for tag in _chain(language):
-        try:
-            return Locale.parse(tag, sep="-")
-        except (UnknownLocaleError, ValueError):
-            continue
-    raise AssertionError("English is always known")
-
-
-def month_in_words(month: Month, language: str) -> str:
-    """ "September 2015", "Вересень 2015 р.": with a capital, for where it stands first."""
-    text = format_skeleton("yMMMM", date(month.year, month.number, 1), locale=locale_of(language))
-    return text[:1].upper() + text[1:]
-
-
-def day_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
-    """ "September 12, 2015", "12 вересня 2015 р.": the day on the clocks of *zone*."""
-    return format_date(instant.astimezone(zone), "long", locale=locale_of(language))
-
-
-def moment_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
-    """ "September 12, 2015, 9:05 AM", "12 вересня 2015 р., 09:05": on the clocks of *zone*."""
-    time = format_time(instant, "short", tzinfo=zone, locale=locale_of(language))
-    return f"{day_in_words(instant, zone, language)}, {time}"
+    red, green, blue = (255 - channel for channel in bytes.fromhex(colour[1:]))
+    grey = 0.213 * red + 0.715 * green + 0.072 * blue
+    turned = (round(2 * grey - channel) for channel in (red, green, blue))
+    return "#" + bytes(min(255, max(0, channel)) for channel in turned).hex()

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from digest.letter.theme import TEXT_CONTRAST, contrast
+from digest.letter.theme import TEXT_CONTRAST, contrast, inverted
 from digest.lint.finding import Finding, error, shortened
-from digest.lint.looks import Look, Scheme, inverted, looks, texts
+from digest.lint.looks import Look, Scheme, looks, texts
 from digest.lint.tree import Tree
 
 SMALLEST = 14.0  # CSS pixels

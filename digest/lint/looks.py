@@ -194,17 +194,6 @@ def _line(value: str, size: float, inherited: str) -> str:
     return f"{_size(value, size):g}px" if match else inherited
 
 
-def inverted(colour: str) -> str:
-    """*colour* as clients that force the dark show it: light and dark swapped, the hue kept.
-
-    The same as the CSS filter `invert(1) hue-rotate(180deg)` (Filter Effects, section 13), which is
-    how a browser test shows it.
-    """
-    red, green, blue = (255 - channel for channel in bytes.fromhex(colour[1:]))
-    grey = 0.213 * red + 0.715 * green + 0.072 * blue
-    return _hex(2 * grey - channel for channel in (red, green, blue))
-
-
 def texts(tree: Tree, found: dict[Element, Look]) -> Iterator[tuple[Element, str, Look]]:
     """The pieces of text that are seen, with how each looks."""
     for element, piece in tree.texts():

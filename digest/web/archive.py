@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from digest.database import reading
 from digest.issue.history import Published, archived, published
-from digest.letter.theme import month_in_words
+from digest.letter.words import month_in_words
 from digest.month import Month
 from digest.web.pages import FEED, NOTHING, PUBLIC, SAFE, Pages, routes
 

@@ -6,6 +6,7 @@ came from, for some of their addresses hold a token.
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,8 +16,11 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from markupsafe import Markup
 
+from digest.letter.bidi import enclosed
 from digest.letter.page import Publication
-from digest.letter.theme import Theme, environment, moment_in_words, words
+from digest.letter.templates import environment
+from digest.letter.theme import Theme
+from digest.letter.words import moment_in_words, words
 
 #: on every answer of the server
 SAFE = {
@@ -81,7 +85,7 @@ class Pages:
         self._templates.filters["moment"] = self._moment
         style = self._templates.get_template("web/pages.css").render(theme=theme)
         self._templates.globals.update(
-            publication=publication,
+            publication=replace(publication, name=enclosed(publication.name, self.words.direction)),
             language=self.words.language,
             direction=self.words.direction,
             say=self.words.say,

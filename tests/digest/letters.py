@@ -68,6 +68,64 @@ def arabic() -> Page:
     )
 
 
+def hebrew() -> Page:
+    """An issue that is read from right to left, whose name, address and some posts are not."""
+    publication = sample.publication(
+        name="Harbour Notes (Haifa)!",
+        language="he",
+        postal_address="Harbour Notes (Haifa)!\nרציף 7\n1234 Harbour (IL)",
+    )
+    excerpt = "צדפים, חבלים ומגף אחד: טיול בוקר לאורך הקיר הצפוני (בערך) אחרי הסערה הראשונה של השנה."
+    cards = [
+        card(n, title=f"מה שהשאירה הגאות {n + 1}", excerpt=excerpt, direction="rtl", author="דנה כהן")
+        for n in range(6)
+    ]
+    cards[1] = card(1, language="en", category="C++ (2)", title="A bell (twice), and then the fog!")
+    cards[2] = card(2, language="ar", title="أصداف (وحبال)!", excerpt="حذاء واحد.", direction="rtl")
+    return page(
+        tuple(cards),
+        publication,
+        subject="Harbour Notes (Haifa)!: ספטמבר 2015",
+        preheader="מה שהשאירה הגאות",
+        intro_html="<p>A month of storms (and what they left).</p><ul><li>One!</li></ul>",
+        intro_text="A month of storms (and what they left).\n\nOne!",
+    )
+
+
+def many_scripts() -> Page:
+    """An English issue with a post in Hebrew, in Japanese, in Thai, in emoji and in very long German."""
+    hebrew = {
+        "language": "he",
+        "direction": "rtl",
+        "title": "מה שהשאירה הגאות!",
+        "author": "דנה כהן (ג׳וניור)",
+    }
+    japanese = "潮が残したもの：北の防波堤を歩く長い朝の散歩、貝殻とロープと片方の長靴。"
+    thai = "สิ่งที่น้ำขึ้นน้ำลงทิ้งไว้ตามแนวกำแพงด้านเหนือหลังพายุลูกแรกของปี"
+    family, waves = "👩‍👩‍👧‍👦🏳️‍🌈" * 30, "🌊" * 200
+    german = "Wasserschutzgebietsverordnung" * 10
+    cards = (
+        card(0),
+        card(1, excerpt="צדפים, חבלים ומגף אחד: טיול בוקר לאורך הקיר.", **hebrew),
+        card(3, language="ja", title=japanese, excerpt=japanese * 4),
+        card(4, language="th", title=thai, excerpt=thai * 3),
+        card(6, title=family, excerpt=waves),
+        card(7, language="de", title=german, excerpt=german),
+    )
+    return page(cards)
+
+
+def long_words() -> Page:
+    """Words of 300 letters wherever a post has words."""
+    word = "W" * 300
+    return page(
+        (
+            card(0, title=word, author=word, category=word),
+            card(1, excerpt=word, picture_alt=word),
+        )
+    )
+
+
 def in_words(language: str, title: str, excerpt: str) -> Page:
     """An issue in *language* whose posts are all alike."""
     cards = tuple(card(n, title=f"{title} {n + 1}", excerpt=excerpt) for n in range(6))

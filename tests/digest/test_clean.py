@@ -282,9 +282,12 @@ def test_the_version_of_a_picture_fit_for_a_letter_is_taken(image: str, expected
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("12 “Hello”", "ltr"), ("«امریکی»", "rtl"), ("3. שלום world", "rtl"), ("123 …", "ltr"), ("", "ltr")],
-)
-def test_the_first_strong_character_gives_the_direction(text: str, expected: str) -> None:
+    [
+        ("12 “Hello”", "ltr"), ("«امریکی»", "rtl"), ("3. שלום world", "rtl"), ("123 …", "ltr"), ("", "ltr"),
+        ("GitHub: ما تركه المد", "rtl"), ("How to read שלום as a greeting", "ltr"),
+    ],
+)  # fmt: skip
+def test_what_most_words_are_written_in_gives_the_direction(text: str, expected: str) -> None:
     assert direction(text) == expected
 
 

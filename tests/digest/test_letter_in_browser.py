@@ -1,215 +1,187 @@
-"""The letter as a browser shows it: at every width, in the dark, without pictures, without <style>, doubled.
+"""The letter as a browser shows it, under every condition of `visual`, and what the lint computes of it.
 
-No network: pictures come from the route handler. What no browser shows, Word
-above all, stays to be looked at by people.
+A picture of each condition is kept in .pytest_cache/d/letters, with an index.html for the eye.
 """
 
-import base64
-import re
+import secrets
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page
 
+from digest.demo import run_demo
 from digest.letter import render
-from digest.letter.theme import TEXT_CONTRAST, Theme, contrast
-from digest.lint.looks import Scheme, inverted, looks, texts
+from digest.letter.theme import Theme, inverted
+from digest.lint.looks import Scheme, looks, texts
 from digest.lint.tree import parsed
+from digest.samples_site import PICTURES
 from tests.digest import letters
+from tests.digest.visual import (
+    DOUBLE,
+    INVERT,
+    OUTLOOK_COM,
+    TURN,
+    Condition,
+    answer,
+    as_hex,
+    as_word,
+    faults,
+    pairs,
+    shown,
+    without_style,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-#: a grey picture of one pixel; the letter gives it its size
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOoBwAAgQCAOeBV1AAAAABJRU5ErkJggg=="
-)
-SMALLEST = 14  # CSS pixels
-
+WIDTHS = (320, 375, 414, 600, 800, 1200)
+DEMO = "the demo"
 ISSUES = {
-    "ten posts": letters.page(10),
-    "no post": letters.page(0),
-    "one post": letters.page(1),
-    "as many as fit": letters.page(30),
-    "Arabic": letters.arabic(),
-    "a word of 300 letters": letters.page(
-        (
-            letters.card(0, title="W" * 300, author="W" * 300, category="W" * 300),
-            letters.card(1, excerpt="W" * 300, picture_alt="W" * 300),
-        )
-    ),
+    "ten posts": partial(letters.page, 10),
+    "no post": partial(letters.page, 0),
+    "one post": partial(letters.page, 1),
+    "30 posts": partial(letters.page, 30),
+    "60 posts": partial(letters.page, 60),
+    "Arabic": letters.arabic,
+    "Hebrew": letters.hebrew,
+    "many scripts": letters.many_scripts,
+    "words of 300 letters": letters.long_words,
 }
-
-#: what each text node looks like: where it is, its size, its colour and what is behind it
-MEASURE = """() => {
-  const nodes = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  const behind = element => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = getComputedStyle(e).backgroundColor;
-      if (!/, 0\\)$|transparent/.test(colour)) return colour;
-    }
-    return matchMedia('(prefers-color-scheme: dark)').matches ? 'rgb(18, 18, 18)' : 'rgb(255, 255, 255)';
-  };
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const text = node.data.trim(), parent = node.parentElement, style = getComputedStyle(parent);
-    if (!text || !parent.getClientRects().length) continue;
-    nodes.push({text, size: parseFloat(style.fontSize), line: style.lineHeight,
-                colour: style.color, behind: behind(parent)});
-  }
-  const width = document.documentElement.clientWidth;
-  const beyond = [...document.body.querySelectorAll('*')].filter(e => {
-    const box = e.getBoundingClientRect();
-    return box.width && (box.right > width + 0.5 || box.left < -0.5);
-  }).map(e => e.tagName + ' ' + e.className);
-  const preheader = document.querySelector('.preheader');
-  return {width, scroll: document.documentElement.scrollWidth, beyond, nodes,
-          preheader: preheader ? preheader.getBoundingClientRect().height : 0,
-          tall: document.body.scrollHeight};
-}"""
-
-#: doubles what is written in pixels, as a phone's text size does
-DOUBLE = """() => {
-  const all = [...document.body.querySelectorAll('*')].map(e => [e, getComputedStyle(e)])
-    .map(([e, s]) => [e, parseFloat(s.fontSize), parseFloat(s.lineHeight)]);
-  for (const [e, size, line] of all) {
-    e.style.setProperty('font-size', 2 * size + 'px', 'important');
-    if (line) e.style.setProperty('line-height', 2 * line + 'px', 'important');
-  }
-}"""
-
-#: colours as the filter of a forced dark mode makes them, by the browser itself
-INVERT = """colours => {
-  const context = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
-  context.filter = 'invert(1) hue-rotate(180deg)';
-  return colours.map(colour => {
-    context.fillStyle = colour;
-    context.fillRect(0, 0, 1, 1);
-    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  });
-}"""
+C = Condition
+#: the issues, and what each is shown under
+CONDITIONS: dict[str, list[Condition]] = {
+    DEMO: [C(width=320), C(width=600, axe=True), C(width=1200, dark=True)],
+    "ten posts": [
+        *(C(width=width) for width in WIDTHS),
+        *(C(width=width, dark=True, axe=width == 600) for width in (320, 600, 1200)),
+        *(C(width=width, pictures=False, axe=width == 600) for width in (320, 600, 1200)),
+        *(C(width=width, change=without_style, axe=width == 600) for width in (320, 600, 1200)),
+        C(width=320, change=without_style, dark=True),
+        *(C(width=width, script=DOUBLE) for width in (320, 600, 1200)),
+        *(C(width=width, change=as_word) for width in (800, 1200)),
+        *(C(width=width, script=TURN) for width in (320, 600)),
+        C(width=600, script=OUTLOOK_COM),
+        *(C(width=600, forced=True, dark=dark) for dark in (False, True)),
+        C(width=800, media="print"),
+    ],
+    "no post": [C(width=320), C(width=600)],
+    "one post": [C(width=320), C(width=600)],
+    "30 posts": [C(width=320), C(width=600)],
+    "60 posts": [C(width=320), C(width=600)],
+    "Arabic": [
+        *(C(width=width, axe=width == 600) for width in (320, 600, 1200)),
+        C(width=600, dark=True),
+        C(width=320, change=without_style),
+        C(width=320, script=DOUBLE),
+        C(width=800, change=as_word),
+        C(width=600, script=OUTLOOK_COM),
+    ],
+    "Hebrew": [C(width=320), C(width=600, axe=True), C(width=800, change=as_word)],
+    "many scripts": [C(width=320), C(width=600), C(width=1200, dark=True), C(width=320, script=DOUBLE)],
+    "words of 300 letters": [
+        C(width=320),
+        C(width=600),
+        C(width=320, pictures=False),
+        C(width=320, change=without_style),
+        C(width=320, script=DOUBLE),
+        C(width=600, script=DOUBLE),
+    ],
+}
 
 
 @cache
 def html_of(name: str) -> str:
     """The HTML of an issue; rendered when the first test asks for it."""
-    return letters.rendered(ISSUES[name])[0].html
+    return letters.rendered(ISSUES[name]())[0].html
 
 
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
-    page.route("**/*", _answer)
+    pictures = {path.name: path for path in PICTURES.iterdir()}
+    page.route("**/*", lambda route: answer(route, pictures))
     yield page
     page.close()
 
 
-def _answer(route: Route) -> None:
-    if route.request.resource_type == "image":
-        route.fulfill(body=PIXEL, content_type="image/png")
-    else:
-        route.abort()
+@pytest.fixture(scope="module")
+def gallery(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the pictures are kept; every process that made some writes their index."""
+    cache = pytestconfig.cache
+    folder = cache.mkdir("letters") if cache else tmp_path_factory.mktemp("letters")
+    yield folder
+    figures = (
+        f'<figure><img src="{escape(path.name)}" alt=""><figcaption>{escape(path.stem)}</figcaption></figure>'
+        for path in sorted(folder.glob("*.jpg"))
+    )
+    style = "body{columns:4 260px;background:#888}figure{margin:0 0 16px;break-inside:avoid}img{width:100%}"
+    (folder / "index.html").write_text(f"<!DOCTYPE html><style>{style}</style>{''.join(figures)}")
 
 
-@pytest.fixture
-def looked_at(tab: Page) -> Iterator[Page]:
-    """The tab, with pictures and in the light again afterwards."""
-    yield tab
-    tab.unroute("**/*.jpg")
-    tab.emulate_media(color_scheme="light")
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The demo's letter."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    run_demo(folder, secrets.token_hex, lambda line: None)
+    return (folder / "preview" / "message.html").read_text(encoding="utf-8").replace("/u/", "/unsubscribe/")
 
 
-def shown(tab: Page, html: str, width: int, *, dark: bool = False) -> dict[str, Any]:
-    """What is measured of *html* in a window of *width* pixels."""
-    tab.set_viewport_size({"width": width, "height": 800})
-    tab.emulate_media(color_scheme="dark" if dark else "light")
-    tab.set_content(html)
-    found: dict[str, Any] = tab.evaluate(MEASURE)
-    return found
+def test_there_are_enough_conditions() -> None:
+    assert sum(map(len, CONDITIONS.values())) >= 55
+    for conditions in CONDITIONS.values():
+        assert len({condition.name for condition in conditions}) == len(conditions)
 
 
-def fits(found: dict[str, Any]) -> bool:
-    """Whether nothing stands out to either side, and the preheader takes no room."""
-    assert found["beyond"] == []
-    assert found["scroll"] <= found["width"]
-    assert found["preheader"] == 0
-    return found["tall"] > 100 and bool(found["nodes"])
+@pytest.mark.parametrize("name", sorted(CONDITIONS))
+def test_the_letter_fits_and_can_be_read(name: str, tab: Page, gallery: Path, request: Any) -> None:
+    """Points 22 and 24 as computed by the browser: nothing beside the window, sizes, contrast, leaving."""
+    html = request.getfixturevalue("demo") if name == DEMO else html_of(name)
+    found = {
+        condition.name: wrong
+        for condition in CONDITIONS[name]
+        if (wrong := faults(tab, html, condition, gallery / f"{name}, {condition.name}.jpg"))
+    }
+
+    assert found == {}
 
 
-def as_hex(colour: str) -> str:
-    return "#" + bytes(int(channel) for channel in re.findall(r"\d+", colour)[:3]).hex()
+def test_what_is_wrong_with_a_letter_is_noticed(tab: Page) -> None:
+    """Each of the faults is named, so that none is missed by a slip of the harness."""
+    html = html_of("one post")
+    spoilt = html.replace("<h1 ", '<div style="width:500px">x</div><p style="font-size:9px">small</p><h1 ', 1)
+    spoilt = spoilt.replace("color:#1d1b18", "color:#cccccc").replace("display:none", "display:block")
+    spoilt = spoilt.replace('alt="', 'data-alt="').replace("https://unsubscribe", "https://elsewhere")
+
+    found = " / ".join(faults(tab, spoilt, Condition(width=320, axe=True, script=TURN)))
+
+    for fault in (
+        "stands out: DIV",
+        "scrolls to",
+        "the preheader is seen",
+        "0 links to unsubscribe",
+        "9 px: small",
+        "#cccccc on #fbfaf7",
+        "inverted: ",
+        "axe: image-alt",
+    ):
+        assert fault in found
 
 
-WIDTHS = [(width, False) for width in (320, 375, 414, 600, 800, 1200)] + [(w, True) for w in (320, 600, 1200)]
+def test_outlook_com_in_the_dark_shows_the_dark_theme(tab: Page) -> None:
+    dark = Theme().dark
+    for name in ("ten posts", "Arabic"):
+        found = shown(tab, html_of(name), Condition(width=600, script=OUTLOOK_COM))
+
+        around = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+
+        assert {as_hex(around), *(ground for _, ground in pairs(found))} == {dark.paper}
+        assert {colour for colour, _ in pairs(found)} == {dark.ink, dark.muted, dark.accent}
 
 
-@pytest.mark.parametrize(("width", "dark"), WIDTHS)
-def test_the_letter_fits_and_can_be_read(looked_at: Page, width: int, dark: bool) -> None:
-    """Points 22 and 24: sizes and contrast as computed, the latter also where a client inverts colours."""
-    found = shown(looked_at, html_of("ten posts"), width, dark=dark)
-
-    assert fits(found)
-    assert [node for node in found["nodes"] if node["size"] < SMALLEST] == []
-    pairs = {(as_hex(node["colour"]), as_hex(node["behind"])) for node in found["nodes"]}
-    assert [pair for pair in pairs if contrast(*pair) < TEXT_CONTRAST] == []
-    if not dark:
-        turned = [looked_at.evaluate(INVERT, list(pair)) for pair in sorted(pairs)]
-        hexes = [[f"#{bytes(channels).hex()}" for channels in pair] for pair in turned]
-        assert [pair for pair in hexes if contrast(*pair) < TEXT_CONTRAST] == []
-
-
-@pytest.mark.parametrize("name", sorted(set(ISSUES) - {"ten posts"}))
-@pytest.mark.parametrize("width", [320, 600])
-def test_every_kind_of_issue_fits(looked_at: Page, name: str, width: int) -> None:
-    assert fits(shown(looked_at, html_of(name), width))
-
-
-@pytest.mark.parametrize("name", ["ten posts", "a word of 300 letters"])
-@pytest.mark.parametrize("width", [320, 600, 1200])
-def test_the_letter_fits_without_pictures(looked_at: Page, name: str, width: int) -> None:
-    looked_at.route("**/*.jpg", lambda route: route.abort())
-
-    assert fits(shown(looked_at, html_of(name), width))
-
-
-@pytest.mark.parametrize("name", ["ten posts", "Arabic", "a word of 300 letters"])
-@pytest.mark.parametrize(("width", "dark"), [(320, False), (600, False), (1200, False), (320, True)])
-def test_the_letter_fits_and_can_be_read_without_style_blocks(
-    looked_at: Page, name: str, width: int, dark: bool
-) -> None:
-    """Gmail shows a letter so where the account is another provider's; in the dark as well."""
-    html = re.sub(r"(?s)<style.*?</style>", "", html_of(name))
-
-    found = shown(looked_at, html, width, dark=dark)
-
-    assert fits(found)
-    pairs = {(as_hex(node["colour"]), as_hex(node["behind"])) for node in found["nodes"]}
-    assert [pair for pair in pairs if contrast(*pair) < TEXT_CONTRAST] == []
-
-
-@pytest.mark.parametrize("name", ["ten posts", "Arabic", "a word of 300 letters"])
-@pytest.mark.parametrize("width", [320, 600, 1200])
-def test_the_letter_fits_when_text_is_twice_as_large(looked_at: Page, name: str, width: int) -> None:
-    shown(looked_at, html_of(name), width)
-    looked_at.evaluate(DOUBLE)
-
-    assert fits(looked_at.evaluate(MEASURE))
-
-
-def test_a_letter_that_is_too_wide_is_noticed(looked_at: Page) -> None:
-    html = html_of("one post").replace("<h1 ", '<div style="width:500px">x</div><h1 ')
-
-    with pytest.raises(AssertionError):
-        fits(shown(looked_at, html, 320))
-
-
-@pytest.mark.parametrize(
-    ("width", "dark"), [(320, False), (375, True), (600, False), (600, True), (1200, False)]
-)
-def test_inlining_changes_no_pixel(
-    looked_at: Page, monkeypatch: pytest.MonkeyPatch, width: int, dark: bool
-) -> None:
+def test_inlining_changes_no_pixel(tab: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point 40: the page as the templates make it, and as premailer leaves it."""
     pages: list[str] = []
     inlined = render.inlined
@@ -219,49 +191,56 @@ def test_inlining_changes_no_pixel(
         return pages[-1]
 
     monkeypatch.setattr(render, "inlined", noted)
-    render.render(letters.page(6), theme=Theme(), templates_dir=None, nonce=letters.NONCE)
-    pictures = []
-    for html in pages:
-        shown(looked_at, html, width, dark=dark)
-        pictures.append(looked_at.screenshot(full_page=True))
+    render.render(letters.page(6, titles_only=1), theme=Theme(), templates_dir=None, nonce=letters.NONCE)
+    for condition in (
+        C(width=320),
+        C(width=375, dark=True),
+        C(width=600),
+        C(width=600, dark=True),
+        C(width=1200),
+    ):
+        taken = []
+        for html in pages:
+            shown(tab, html, condition)
+            taken.append(tab.screenshot(full_page=True))
 
+        assert taken[0] == taken[1], condition.name
     assert pages[0] != pages[1]
-    assert pictures[0] == pictures[1]
 
 
 @pytest.mark.parametrize("name", ["ten posts", "Arabic"])
-@pytest.mark.parametrize("scheme", Scheme)
-def test_the_lint_computes_what_the_browser_computes(looked_at: Page, name: str, scheme: Scheme) -> None:
+def test_the_lint_computes_what_the_browser_computes(tab: Page, name: str) -> None:
     """Sizes, lines and colours that the lint reads off the styles are those that are painted."""
-    width = 320 if scheme is Scheme.PHONE else 800
-    found = shown(looked_at, html_of(name), width, dark=scheme is Scheme.DARK)
     tree = parsed(html_of(name))
+    for scheme in Scheme:
+        width = 320 if scheme is Scheme.PHONE else 800
+        found = shown(tab, html_of(name), Condition(width=width, dark=scheme is Scheme.DARK))
 
-    computed = [
-        (" ".join(piece.split()), look.colour, look.background, look.size, look.leading)
-        for _, piece, look in texts(tree, looks(tree, scheme))
-    ]
+        computed = [
+            (" ".join(piece.split()), look.colour, look.background, look.size, look.leading)
+            for _, piece, look in texts(tree, looks(tree, scheme))
+        ]
 
-    painted = [
-        (
-            " ".join(node["text"].split()),
-            as_hex(node["colour"]),
-            as_hex(node["behind"]),
-            node["size"],
-            pytest.approx(float(node["line"].removesuffix("px")) / node["size"], abs=0.01)
-            if node["line"] != "normal"
-            else None,
-        )
-        for node in found["nodes"]
-    ]
-    assert computed == painted
+        painted = [
+            (
+                " ".join(node["text"].split()),
+                as_hex(node["colour"]),
+                as_hex(node["behind"]),
+                node["size"],
+                pytest.approx(float(node["line"].removesuffix("px")) / node["size"], abs=0.01)
+                if node["line"] != "normal"
+                else None,
+            )
+            for node in found["nodes"]
+        ]
+        assert computed == painted
 
 
-def test_the_lint_inverts_colours_as_the_browser_does(looked_at: Page) -> None:
+def test_the_lint_inverts_colours_as_the_browser_does(tab: Page) -> None:
     colours = ["#fbfaf7", "#1d1b18", "#625c52", "#8f2d14", "#ff0077", "#00aaff", "#7f7f7f"]
-    looked_at.set_content("<p>x</p>")
+    tab.set_content("<p>x</p>")
 
-    painted = looked_at.evaluate(INVERT, colours)
+    painted = tab.evaluate(INVERT, colours)
 
     for colour, channels in zip(colours, painted, strict=True):
         assert list(bytes.fromhex(inverted(colour)[1:])) == pytest.approx(channels, abs=2)

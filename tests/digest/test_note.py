@@ -17,7 +17,7 @@ from subscribers.wishes import NoteKind
 from tests.conftest import ROOT
 from tests.digest.website import BASE, NOW, publication
 
-LANGUAGES = sorted(path.stem for path in (ROOT / "templates" / "words").glob("*.toml"))
+LANGUAGES = ["en", *sorted(path.stem for path in (ROOT / "templates" / "words").glob("*.po"))]
 LINK = "/c/abcdefghijklmnopqrstuv"
 
 

@@ -1,6 +1,5 @@
 """The letter itself: what stands in it, what must never stand in it, and that it fits."""
 
-import hashlib
 import os
 import re
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from playwright.sync_api import Browser
 
 from digest.errors import UsageError
 from digest.letter import render as module
@@ -26,6 +24,7 @@ from digest.letter.page import Card, Page
 from digest.letter.plaintext import columns
 from digest.letter.render import HOLES, LARGEST, fitted, render
 from digest.letter.rendered import Hole, Rendered, sentinel
+from digest.letter.shown import has_italics
 from digest.letter.theme import Theme, load_theme
 
 NONCE = "0123456789abcdef"
@@ -277,6 +276,12 @@ def test_a_right_to_left_publication_is_set_from_the_right(
     assert "letter-spacing" not in rendered.html  # it would tear joined letters apart
 
 
+def test_only_letters_that_have_italics_are_slanted() -> None:
+    assert [has_italics(text) for text in ("A 7", "Ж", "潮", "A潮", "👩\u200d👧", "7")] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
+
+
 def test_a_right_to_left_post_in_a_left_to_right_issue_is_marked(make_page: Make, make_card: Make) -> None:
     cards = [make_card(1), make_card(2, title="مرصد النهر", direction="rtl", language="ar")]
     rendered = letter(make_page(cards))
@@ -288,6 +293,24 @@ def test_a_right_to_left_post_in_a_left_to_right_issue_is_marked(make_page: Make
         r'<span lang="en" dir="ltr"><a [^>]*>Read <span lang="ar" dir="rtl">مرصد النهر</span>', rendered.html
     )
     assert re.search(r'<div class="pair" dir="ltr">', rendered.html)
+
+
+def test_what_reads_the_other_way_is_kept_apart(
+    make_page: Make, make_card: Make, make_publication: Make
+) -> None:
+    """A name or an address that ends in a number or a bracket keeps it at its own end."""
+    hebrew = make_publication(
+        language="he", name="Slow Water (Haifa)", postal_address="Slow Water (Haifa)\nרציף 7\n1234 Harbour"
+    )
+    card = make_card(1, title="מה שהשאיר הגאות", excerpt="צדפים", direction="rtl", category="C++")
+    html = letter(make_page([card], of=hebrew)).html
+
+    assert html.count('<span dir="ltr">Slow Water (Haifa)</span>') == 3  # masthead, why, imprint
+    assert '<span dir="ltr">1234 Harbour</span>' in html
+    assert "<br>רציף 7<br>" in html
+    assert re.search(r'<p class="kicker accent"[^>]*><span dir="ltr">C\+\+</span>', html)
+    assert re.search(r'<td class="intro rule ink"[^>]* dir="ltr"', html)
+    assert "<span dir" not in letter(make_page(1)).html.replace('<span dir="ltr">zq', "")
 
 
 HOSTILE = (
@@ -552,52 +575,3 @@ def test_templates_have_unix_line_ends_and_so_have_letters(page: Page) -> None:
     ]
     assert "\r" not in rendered.html + rendered.text
     assert rendered.html.endswith("</html>\n")
-
-
-@pytest.fixture(scope="module")
-def look(browser: Browser) -> Callable[[str, int, str], tuple[int, bytes]]:
-    """Shows HTML at a width in a scheme: how wide it scrolls, and its picture. Nothing is fetched."""
-
-    def shown(html: str, width: int, scheme: str) -> tuple[int, bytes]:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page = context.new_page()
-        page.route("**/*", lambda route: route.abort())
-        page.set_content(html)
-        seen = page.evaluate("document.documentElement.scrollWidth"), page.screenshot(full_page=True)
-        context.close()
-        return seen
-
-    return shown
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_nothing_overflows_a_small_phone_even_with_large_text(
-    look: Make, make_page: Make, make_card: Make
-) -> None:
-    word = "W" * 300
-    cards = [make_card(number, title=word, excerpt=word, author=word, category=word) for number in range(5)]
-    html = letter(make_page(cards)).html
-    doubled = re.sub(r"(font-size|line-height):(\d+)px", lambda m: f"{m[1]}:{2 * int(m[2])}px", html)
-
-    assert doubled != html
-    for text in (html, doubled):
-        assert look(text, 320, "light")[0] == 320
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_inlining_changes_no_pixel(look: Make, make_page: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages: list[str] = []
-    inlined = module.inlined
-
-    def seen(html: str, **holes: Any) -> str:
-        pages.extend((html, inlined(html, **holes)))
-        return pages[-1]
-
-    monkeypatch.setattr(module, "inlined", seen)
-    letter(make_page(6, titles_only=1))
-
-    for width, scheme in ((320, "light"), (600, "dark"), (1280, "light")):
-        before, after = (hashlib.sha256(look(html, width, scheme)[1]).hexdigest() for html in pages)
-        assert before == after, (width, scheme)
