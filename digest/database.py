@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -124,6 +125,12 @@ def _begin_writing(connection: Connection, patience: int) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         driver.execute(f"PRAGMA busy_timeout={patience}")
+
+
+def sqlite_file(engine: Engine) -> Path | None:
+    """The file that the store of *engine* is; None where it is on a server, or in memory without a name."""
+    url = engine.url
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 @contextmanager

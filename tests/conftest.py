@@ -196,7 +196,6 @@ def emptied(engine: Engine, *more: str) -> None:
     """
     tables = [*more, *(table.name for table in reversed(SQLModel.metadata.sorted_tables))]
     others = "datname = current_database() AND pid <> pg_backend_pid()"
-    engine.dispose()
     with engine.begin() as connection:
         # A killed process may still be connected, and hold what it had locked.
         connection.execute(
@@ -204,6 +203,8 @@ def emptied(engine: Engine, *more: str) -> None:
         )
         connection.execute(text("; ".join(f'DELETE FROM "{name}"' for name in tables)))
         connection.execute(text("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'"))
+    # Last: a heartbeat that ends with its test may hold a connection still, which nobody would close.
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

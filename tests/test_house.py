@@ -94,7 +94,8 @@ digest.sorting
 
 digest.doctor.line digest.doctor.names digest.doctor.patience digest.doctor.mailbox
 digest.doctor.keys digest.doctor.spf digest.doctor.dmarc digest.doctor.signature digest.doctor.domains
-digest.doctor.one_click digest.doctor.machine digest.doctor.choices digest.doctor.cycle digest.doctor.seed
+digest.doctor.machine
+digest.doctor.one_click digest.doctor.choices digest.doctor.cycle digest.doctor.seed
 digest.doctor.offers digest.doctor.arrived digest.doctor.installation
 digest.doctor.trip
 digest.doctor.examine

@@ -1,13 +1,12 @@
 """`digest init`: the settings and the store."""
 
 import secrets
-from pathlib import Path
 
 import typer
 from sqlalchemy import Engine
 
 from digest.cli.opened import env_file, say
-from digest.database import open_engine
+from digest.database import open_engine, sqlite_file
 from digest.disk import mounts, require_local
 from digest.errors import DigestError
 from digest.initial import write_env
@@ -31,8 +30,8 @@ def init(ctx: typer.Context) -> None:
     settings = load(path)
     engine = open_engine(settings.database_url)
     ctx.find_root().call_on_close(engine.dispose)
-    if engine.dialect.name == "sqlite" and engine.url.database:
-        require_local(Path(engine.url.database), mounts())
+    if (file := sqlite_file(engine)) is not None:
+        require_local(file, mounts())
     done = _bring_up(engine)
     where = engine.url.render_as_string(hide_password=True)
     say(f"the store {where} is {'ready' if done else 'up to date already'}")

@@ -7,10 +7,10 @@ one that took the letter in (RFC 8601, section 5: it takes out what others wrote
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from digest.doctor.line import Line, failed, idle, passed, warned
+from digest.doctor.machine import instant_in
 from digest.doctor.signature import split
 from digest.sources.addresses import is_public, parsed
 
@@ -77,12 +77,8 @@ class Arrived:
     @property
     def taken_at(self) -> datetime | None:
         """When the last server took it, by its own clock."""
-        for value in self.every("received"):
-            try:
-                return parsedate_to_datetime(value.rpartition(";")[2].strip()).astimezone(UTC)
-            except (TypeError, ValueError, OverflowError):
-                return None
-        return None
+        last = next(iter(self.every("received")), "")
+        return instant_in(last.rpartition(";")[2].strip())
 
 
 def _is_public(address: str) -> bool:

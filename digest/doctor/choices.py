@@ -96,7 +96,7 @@ def _postal_address(found: Choices) -> Line:
 
 def _base_url(found: Choices) -> Line:
     url = found.publication.base_url
-    if is_loopback(found.relay.host) and is_loopback(found.host):
+    if found.stays_here:
         return passed("base-url", f"{url}, for this machine alone; a letter that leaves it leads nowhere")
     if urlsplit(url).scheme != "https" or is_loopback(found.host) or _NOBODYS.search(found.host):
         return failed(

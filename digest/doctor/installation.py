@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from digest.database import sqlite_file
 from digest.doctor.choices import Choices
 from digest.doctor.mailbox import Account
 from digest.doctor.names import Names
@@ -52,8 +53,7 @@ class Installation:
     @property
     def database(self) -> Path | None:
         """The store's file; None where it is on a server."""
-        url = self.engine.url
-        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+        return sqlite_file(self.engine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,11 @@ import shlex
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from digest.disk import NETWORK, ROOM, file_system, mounts
@@ -117,6 +118,14 @@ def disk_judged(disk: Disk) -> Line:
     if disk.free < LITTLE:
         return warned("disk", shown, "make room there before it is full")
     return passed("disk", f"{shown}{f', {disk.kind}' if disk.kind else ''}")
+
+
+def instant_in(text: str) -> datetime | None:
+    """The instant that *text*, a Date as mails and web servers write it, is; None where it is none."""
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def clock_judged(now_by: Mapping[str, tuple[datetime, datetime]]) -> Line:

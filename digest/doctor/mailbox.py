@@ -12,11 +12,13 @@ from imap_tools.errors import ImapToolsError, MailboxLoginError
 from imap_tools.mailbox import MailBox
 
 from digest.errors import DigestError
+from digest.sending.connection import what
 
 PATIENCE = 20.0  # seconds for each answer of the server
 #: the newest so many files are looked into
 NEWEST = 200
 LONGEST = 1024 * 1024  # bytes of a message
+_TOLD = 120  # characters of what a server said
 #: the folder that a reader of reports may have moved it to meanwhile
 MOVED = "Processed"
 
@@ -62,7 +64,7 @@ class Account:
         except ssl.SSLCertVerificationError as error:
             raise Closed(f"the certificate of {self.host}:{self.port}: {error.verify_message}") from error
         except (OSError, imaplib.IMAP4.error) as error:
-            raise Closed(f"{self.host}:{self.port} cannot be reached: {_why(error)}") from error
+            raise Closed(f"{self.host}:{self.port} cannot be reached: {what(error)[:_TOLD]}") from error
         try:
             is_plain = f"{self.username}{self.password}".isascii()
             (box.login if is_plain else box.login_utf8)(self.username, self.password)
@@ -70,7 +72,7 @@ class Account:
         except MailboxLoginError as error:
             raise Closed(f"{self} is not let in") from error
         except (OSError, imaplib.IMAP4.error, ImapToolsError) as error:
-            raise Closed(f"{self} broke off: {_why(error)}") from error
+            raise Closed(f"{self} broke off: {what(error)[:_TOLD]}") from error
         finally:
             with suppress(OSError, imaplib.IMAP4.error, ImapToolsError):
                 box.logout()
@@ -117,11 +119,3 @@ def read_message(path: Path) -> bytes:
         raw = file.read(LONGEST)
     # A single message of an mbox begins with a line of its own.
     return raw.partition(b"\n")[2] if raw.startswith(b"From ") else raw
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return (
-        (error.strerror if isinstance(error, OSError) else None) or str(error)[:120] or type(error).__name__
-    )

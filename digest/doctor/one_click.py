@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from digest.doctor.line import Line, failed, idle, passed, warned
+from digest.doctor.machine import instant_in
 
 PATIENCE = 10.0  # seconds without a byte
 #: what providers wait for gladly (U-2)
@@ -99,7 +99,7 @@ def ask(
                 seconds=seconds,
                 location=response.headers.get("location", "").replace(token, "…"),
                 cookies="set-cookie" in response.headers,
-                server_at=_instant(response.headers.get("date", "")),
+                server_at=instant_in(response.headers.get("date", "")),
                 asked_at=now(),
                 certificate=certificate,
             )
@@ -131,13 +131,6 @@ def _why(error: httpx.HTTPError) -> str:
         return f"said nothing for {PATIENCE:g} seconds"
     below = _cause(error, OSError)
     return (below.strerror if below else None) or str(error)[:200] or type(error).__name__
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(text).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _certificate(response: httpx.Response) -> Certificate | None:

@@ -11,7 +11,6 @@ from digest.doctor.mailbox import Account, Folder
 from digest.letter.page import Publication
 from digest.letter.personalise import Letter, stencil
 from digest.letter.rendered import Hole, Rendered, sentinel
-from digest.sending.parcel import Mail
 from digest.sending.relay import Relay
 from digest.sending.replies import Verdict
 from digest.sending.smtp import hand_over
@@ -65,8 +64,7 @@ def written(
 
 def send(relay: Relay, letter: Letter, mark: str, now: datetime) -> Sent:
     """What became of *letter*, sent *now*, on its way out; DigestError where the relay does not let us in."""
-    mail = Mail(letter.mail_from, letter.rcpt_to, letter.content, letter.message_id, letter.needs_smtputf8)
-    sent = hand_over(relay, mail)
+    sent = hand_over(relay, letter)
     return Sent(letter, mark, now, "" if sent.verdict is Verdict.ACCEPTED else sent.why)
 
 

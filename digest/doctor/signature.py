@@ -19,6 +19,7 @@ SHORTEST, ADVISED = 1024, 2048
 MUST_SIGN = ("from", "list-unsubscribe", "list-unsubscribe-post")
 SHOULD_SIGN = ("subject", "date", "message-id", "to")
 _SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")  # RFC 8017, section 9.2, note 1
+_HOLDS_KEY = re.compile(r"(?:^|;)\s*p\s*=")
 _MOST = 10  # signatures of a letter that are looked at
 _B = re.compile(rb"(;\s*b\s*=|^\s*b\s*=)[^;]*", re.I)
 
@@ -67,10 +68,15 @@ def key_name(selector: str, domain: str) -> str:
     return f"{selector}._domainkey.{domain}"
 
 
+def _keys(texts: Sequence[str]) -> list[dict[str, str]]:
+    """The tags of those TXT records that hold a key."""
+    return [tags_of(text) for text in texts if _HOLDS_KEY.search(text)]
+
+
 def key_judged(selector: str, domain: str, texts: Sequence[str]) -> Line:
     """The line of the key at *selector* of *domain*, published as *texts*."""
     name, where = "dkim-key", key_name(selector, domain)
-    keys = [tags_of(text) for text in texts if "p=" in text.replace(" ", "")]
+    keys = _keys(texts)
     if not keys:
         return failed(
             name, f"{where} has no key", f"publish there the TXT record your relay shows for {selector!r}"
@@ -139,13 +145,13 @@ def _fault(raw: bytes, field: bytes, tags: dict[str, str], texts: Sequence[str])
         content = content[: int(tags["l"])]
     if b64decode(tags["bh"]) != hashlib.sha256(content).digest():
         return "the body is not the one that was signed"
-    keys = [tags_of(text)["p"] for text in texts if "p=" in text.replace(" ", "")]
+    keys = _keys(texts)
     if not keys:
         return "its key is not published"
     signed = _signed_headers(headers, [one.strip().lower() for one in tags["h"].split(":")], head_way)
     bare = _B.sub(rb"\1", field.partition(b":")[2])
     own = _header(field.partition(b":")[0] + b":" + bare, head_way)
-    modulus, exponent = _modulus(keys[0])
+    modulus, exponent = _modulus(keys[0]["p"])
     if not _is_signed(b"".join([*signed, own]), b64decode(tags["b"]), modulus, exponent):
         return "the published key is not the one that signed, or a signed header was changed"
     return ""

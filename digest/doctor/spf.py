@@ -124,13 +124,12 @@ class _Reading:
             return Term(result, everybody=True)
         if kind in ("ip4", "ip6"):
             return self._network(result, kind, f"{target}{found[4]}")
+        if kind == "include" and "%" not in target:
+            return Term(result, inner=self._other(target, kind))
         if not self._counted(kind):
             return None
         if "%" in target or kind in ("exists", "ptr"):
             return Term(result, unclear=True)
-        if kind == "include":
-            self._found.lookups -= 1  # counted with `_other`
-            return Term(result, inner=self._other(target, "include"))
         try:
             return Term(result, self._hosts(kind, target or domain, found[4]))
         except ValueError:

@@ -12,8 +12,9 @@ _RECIPIENTS = frozenset({"final-recipient", "original-recipient"})
 _PER_RECIPIENT = _RECIPIENTS | {"action", "status", "diagnostic-code"}
 #: what our letters carry as ENVID and as Message-ID
 _NAMES = frozenset({"original-envelope-id", "x-original-message-id"})
-#: a whole value that is one address: a command or a path that holds one is none
-_ADDRESS = re.compile(r"[^\s<>()\[\]\\,;:\"'@|/]{1,64}@[^\s<>()\[\]\\,;:\"'@|/]{1,253}")
+#: an address as reports write it: a command or a path that holds one is none
+ADDRESS = r"[^\s<>()\[\]\\,;:\"'@|/]{1,64}@[^\s<>()\[\]\\,;:\"'@|/]{1,253}"
+_ADDRESS = re.compile(ADDRESS)
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 
 

@@ -12,7 +12,7 @@ from email.message import Message
 
 from flufl.bounce import all_failures
 
-from digest.returns.fields import MOST_RECIPIENTS, address_in
+from digest.returns.fields import ADDRESS, MOST_RECIPIENTS, address_in
 from digest.returns.parts import Headers
 
 #: characters of a report's own text that are looked at
@@ -24,9 +24,8 @@ _MOST_LINES = 500
 #: lines behind an address that may say what became of it
 _LINES_ABOUT = 12
 
-_IN_LINE = r"([^\s<>()\[\]\\,;:\"'@|/]{1,64}@[^\s<>()\[\]\\,;:\"'@|/]{1,253})"
-_BEGINS = re.compile(rf"[ \t]{{0,20}}[<\"'*]{{0,2}}{_IN_LINE}(?=[\s>\"':;,(]|$)")
-_BRACKETED = re.compile(rf"<{_IN_LINE}>")
+_BEGINS = re.compile(rf"[ \t]{{0,20}}[<\"'*]{{0,2}}({ADDRESS})(?=[\s>\"':;,(]|$)")
+_BRACKETED = re.compile(rf"<({ADDRESS})>")
 #: these lines speak of the sender, or of the letter's own header
 _NOT_ABOUT = re.compile(
     r"[ \t>]{0,20}(?:from|to|cc|sender|reply-to|return-path|message-id|references)[ \t]*:", re.IGNORECASE

@@ -77,16 +77,16 @@ class Client(smtplib.SMTP):
 
     def _reply(self) -> tuple[int, list[bytes]]:
         # A time for the whole answer: a byte a second would never run into a time for each read.
-        seconds, is_first = self.timeouts.of(self.phase), True
+        seconds = self.timeouts.of(self.phase)
         end = time.monotonic() + seconds
         while (found := take_reply(self.received)) is None:
             connection = self._connected()
-            _wait(connection, seconds if is_first else max(end - time.monotonic(), 0.001))
-            is_first = False
+            _wait(connection, seconds)
             octets = connection.recv(_READ)
             if not octets:
                 raise ConnectionResetError("the server closed it")
             self.received += octets
+            seconds = max(end - time.monotonic(), 0.001)
         code, texts, self.received = found
         return code, texts
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
 from digest import disk
-from digest.database import reading, writing
+from digest.database import reading, sqlite_file, writing
 from digest.errors import DigestError, Stopped
 from digest.models import Store
 from digest.sending import epoch
@@ -152,10 +152,9 @@ def ensure_named(engine: Engine) -> None:
 
 
 def _require_disk(engine: Engine) -> None:
-    database = engine.url.database
-    if engine.dialect.name == "sqlite" and database:
-        disk.require_local(Path(database), disk.mounts())
-        disk.require_room(Path(database))
+    if (path := sqlite_file(engine)) is not None:
+        disk.require_local(path, disk.mounts())
+        disk.require_room(path)
 
 
 def _require_newest(session: Session, store: Store, seen: Epoch, path: Path) -> None:

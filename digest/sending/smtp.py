@@ -331,7 +331,7 @@ def connect(relay: Relay) -> Wire:
     return Wire(opened(relay), relay)
 
 
-def hand_over(relay: Relay, mail: Mail) -> Sent:
+def hand_over(relay: Relay, mail: Parcel) -> Sent:
     """What became of the one *mail* that is no letter of an issue; raises what `connect` raises.
 
     For what needs no ledger: a mail that goes out twice is better than one that never does.

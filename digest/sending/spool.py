@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from digest.database import writing
+from digest.database import sqlite_file, writing
 from digest.durable import keep_name
 from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import unsubscribe
@@ -33,9 +33,9 @@ def spool_of(engine: Engine) -> Path:
 
 def beside(engine: Engine, name: str) -> Path:
     """The file *name* of this store: beside an SQLite file, else in the user's own state folder."""
+    if (path := sqlite_file(engine)) is not None:
+        return Path(f"{path}-{name}")
     url = engine.url
-    if url.get_backend_name() == "sqlite" and url.database:
-        return Path(f"{url.database}-{name}")
     return Path.home() / ".local/state/monthly-digest" / f"{url.host or 'local'}-{url.database}.{name}"
 
 

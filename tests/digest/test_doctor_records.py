@@ -131,6 +131,13 @@ def test_a_key_is_judged_as_receivers_would(record: str, level: Level) -> None:
     assert key_judged("s", "example.com", [record.format(KEY)]).level is level
 
 
+def test_a_record_of_another_kind_beside_a_key_is_none() -> None:
+    """D-2: a wildcard answers for every name, as with a record of SPF, whose exp= ends in p=."""
+    other = "v=spf1 -all exp=why.example.com"
+    assert "has no key" in key_judged("s", "example.com", [other]).found
+    assert key_judged("s", "example.com", [other, KEY]) == key_judged("s", "example.com", [KEY])
+
+
 def walked(domain: str, **records: str) -> dmarc.Walk:
     """The walk from *domain* over *records*, whose names have "_" for "."; the questions must be those."""
     zone = {f"_dmarc.{name.replace('_', '.')}": text for name, text in records.items()}
