@@ -329,7 +329,7 @@ CLAIMS = (
     Claim(
         "returns",
         "Forged reports about known addresses change nothing; a report is one strike however often it comes,"
-        " wherever its reading is killed; in a year of issues each reader loses what is theirs, nobody anything"
+        " wherever its reading is killed; in a year of issues each reader loses what is theirs, none a thing"
         " in a provider's outage, and no import brings a complaint back.",
         "1,000 forgeries, a kill at every step, 12 issues",
         ByTests(

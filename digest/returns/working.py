@@ -90,7 +90,7 @@ def work_off(office: Office, now: datetime) -> Worked:
 
 
 def _empty_old(engine: Engine, now: datetime) -> None:
-    """The text of what has been done for `OLDEST` is gone; its hash stays, so that it counts no second time."""
+    """The text of what has been done for `OLDEST` is gone; its hash stays, so that it counts only once."""
     old = and_(col(Received.done_at) < now - OLDEST, col(Received.raw).is_not(None))
     with reading(engine) as session:
         if session.exec(select(Received.id).where(old).limit(1)).first() is None:
