@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy.event import listen
@@ -58,7 +59,8 @@ def tell(number: int) -> None:
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
+def fork_each(run: Callable[..., None]) -> None:
+    """For each line on standard input *run* has its words, in a fork: its process id, then how it ended."""
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -71,3 +73,7 @@ if __name__ == "__main__":
         tell(child)
         _, status = os.waitpid(child, 0)
         tell(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    fork_each(run)

@@ -3,7 +3,10 @@
 import base64
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 from sqlalchemy import Engine, select, update
@@ -13,6 +16,7 @@ from digest.database import reading, writing
 from digest.models import Delivered, Delivery, letters_of
 from digest.returns.keeping import keep
 from digest.returns.models import Came, Stage
+from digest.returns.returned import Returned
 from digest.returns.strikes import Decision
 from digest.returns.working import OLDEST, work_off
 from digest.sending.ledger import begin_run
@@ -78,6 +82,24 @@ def test_working_off_twice_counts_once(engine: Engine, ann: int) -> None:
     returning.reported(engine, ann, MONTH, DEAD, NEXT)
     again = work_off(returning.office_of(engine), NEXT)
     assert (again.done, again.waiting) == (0, 0)
+    with reading(engine) as session:
+        assert len(returning.reports(session)) == 1
+
+
+def test_two_who_work_off_at_once_count_once(engine: Engine, ann: int) -> None:
+    """B-3: the tick and a pipe, both of which have read it before either counts."""
+    both_have_read = Barrier(2, timeout=30)
+    office = returning.office_of(engine)
+
+    def read_together(raw: bytes) -> list[Returned]:
+        both_have_read.wait()
+        return list(office.readers[Came.MAIL](raw))
+
+    keep(engine, dsn(DEAD, to=returning.bounce_address(ann, MONTH)), Came.MAIL, NEXT)
+    slow = replace(office, readers={Came.MAIL: read_together})
+    with ThreadPoolExecutor(2) as pool:
+        worked = list(pool.map(lambda _: work_off(slow, NEXT), range(2)))
+    assert sorted(one.done for one in worked) == [0, 1]
     with reading(engine) as session:
         assert len(returning.reports(session)) == 1
 
