@@ -314,6 +314,35 @@ CLAIMS = (
         sending_claims.postfix,
     ),
     Claim(
+        "reports",
+        "Real reports are read as people read them, nobody is called dead who is not, and none of them,"
+        " however damaged, is read with an error.",
+        "46 reports, 100,000 mutations",
+        ByTests(
+            [f"{SOURCES}/test_returned.py", f"{SOURCES}/test_return_classes.py"],
+            examples=1_000,
+            fewest=200,
+            environment={"PROVE_MUTATIONS": "100000"},
+            limit=60 * MINUTE,
+        ),
+    ),
+    Claim(
+        "returns",
+        "Forged reports about known addresses change nothing; a report is one strike however often it comes,"
+        " wherever its reading is killed; in a year of issues each reader loses what is theirs, none a thing"
+        " in a provider's outage, and no import brings a complaint back.",
+        "1,000 forgeries, a kill at every step, 12 issues",
+        ByTests(
+            [
+                f"{SOURCES}/test_working.py",
+                f"{SOURCES}/test_undoing.py",
+                f"{SOURCES}/test_places.py",
+                f"{SOURCES}/test_year_of_returns.py",
+            ],
+            environment={"PROVE_FORGERIES": "1000"},
+        ),
+    ),
+    Claim(
         "imports",
         "An import that is killed and run again ends as if it had not been; no order of files, and no two at"
         " once, make active who is gone.",

@@ -69,9 +69,9 @@ def charge(session: Session, reader: Subscriber, report: Report, secret: bytes, 
         history = _history(session, reader.id)
         if report.issue_id not in history:
             return  # of a letter to an address they have left, or from before they came back
-        if report.klass is Class.HARD:
-            _count_hard(session, report, now)
-        _take(session, reader, report, _decision(session, reader, now), secret, now)
+        if report.klass is Class.HARD and _count_hard(session, report, now):
+            history = _history(session, reader.id)
+        _take(session, reader, report, decide(list(history.values()), now), secret, now)
 
 
 def reconsider(session: Session, subscriber_id: int, secret: bytes, now: datetime) -> GivenBack | None:
@@ -183,8 +183,11 @@ def is_doubted() -> ColumnElement[bool]:
     return and_(col(Provider.doubted_at).is_not(None), ~col(Provider.is_vouched))
 
 
-def _count_hard(session: Session, report: Report, now: datetime) -> None:
-    """The provider has called one more letter of the issue dead, unless it was this very one again."""
+def _count_hard(session: Session, report: Report, now: datetime) -> bool:
+    """Whether the provider is doubted from now on: it has called one more letter of the issue dead.
+
+    The same letter again is not one more.
+    """
     assert report.issue_id is not None
     same = and_(
         col(Report.issue_id) == report.issue_id,
@@ -193,7 +196,7 @@ def _count_hard(session: Session, report: Report, now: datetime) -> None:
         col(Report.id) != report.id,
     )
     if session.exec(select(Report.id).where(same)).first() is not None:
-        return
+        return False
     key = (report.issue_id, report.domain)
     provider = session.get(Provider, key, populate_existing=True) or Provider(
         issue_id=report.issue_id, domain=report.domain
@@ -201,10 +204,12 @@ def _count_hard(session: Session, report: Report, now: datetime) -> None:
     provider.hard += 1
     if provider.hard >= FEWEST and provider.letters is None:
         provider.letters = _letters_to(session, *key)
-    if provider.doubted_at is None and provider.letters is not None:
-        provider.doubted_at = now if is_outage(provider.hard, provider.letters) else None
+    is_news = provider.doubted_at is None and is_outage(provider.hard, provider.letters or 0)
+    if is_news:
+        provider.doubted_at = now
     session.add(provider)
     session.flush()
+    return is_news
 
 
 def _letters_to(session: Session, issue_id: int, domain: str) -> int:

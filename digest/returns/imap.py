@@ -74,6 +74,9 @@ def _opened(account: Account) -> Iterator[BaseMailBox]:
     finally:
         with suppress(ImapToolsError, IMAP4.error, OSError):
             box.logout()
+        # After a logout that failed the connection would stay open.
+        with suppress(OSError):
+            box.client.shutdown()
 
 
 def _processed(box: BaseMailBox) -> str:

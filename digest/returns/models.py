@@ -47,6 +47,13 @@ class Received(SQLModel, table=True):
         # What is not done yet cannot be read a second time from anywhere else.
         CheckConstraint("stage = 'done' OR raw IS NOT NULL", name="received_undone_is_whole"),
         Index("received_by_stage", "stage", "id"),
+        # Nearly all are old and empty.
+        Index(
+            "received_with_text",
+            "done_at",
+            sqlite_where=text("raw IS NOT NULL"),
+            postgresql_where=text("raw IS NOT NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)

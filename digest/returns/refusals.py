@@ -7,7 +7,7 @@ letter rejected, so what is found here was said of the recipient.
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, and_, exists
+from sqlalchemy import Engine, exists
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -21,37 +21,40 @@ from subscribers.models import Subscriber
 #: issues that were frozen longer ago have been looked through
 _LOOKED_BACK = timedelta(days=45)
 _OVER = (Status.SENT, Status.CANCELLED)
-_AT_ONCE = 200
+_AT_ONCE = 50
 
 
 def count_refusals(engine: Engine, secret: bytes, now: datetime) -> int:
     """Every letter that the relay refused for good has its report; how many were new."""
+    over = select(Issue.id).where(col(Issue.status).in_(_OVER), col(Issue.frozen_at) > now - _LOOKED_BACK)
+    count = 0
+    with reading(engine) as session:
+        issues = list(session.exec(over))
+    # One by one: told of several, SQLite may read the whole ledger.
+    for issue_id in issues:
+        statement = _uncounted(issue_id)
+        with reading(engine) as session:
+            if session.exec(statement.limit(1)).first() is None:
+                continue
+        while counted := _counted(engine, statement, secret, now):
+            count += counted
+    return count
+
+
+def _uncounted(issue_id: int | None) -> SelectOfScalar[Delivery]:
+    """Some of the issue's letters that were refused and have no report of it."""
     known = exists().where(
         col(Report.issue_id) == col(Delivery.issue_id),
         col(Report.subscriber_id) == col(Delivery.subscriber_id),
         col(Report.received_id).is_(None),
     )
-    statement = (
-        select(Delivery)
-        .join(Issue, and_(col(Issue.id) == col(Delivery.issue_id), col(Issue.status).in_(_OVER)))
-        .join(Subscriber, col(Subscriber.id) == col(Delivery.subscriber_id))
-        .where(
-            col(Issue.frozen_at) > now - _LOOKED_BACK,
-            col(Delivery.state) == Delivered.REJECTED,
-            col(Delivery.reply_code).is_not(None),
-            col(Subscriber.address) != "",
-            ~known,
-        )
-        .order_by(col(Delivery.id))
-        .limit(_AT_ONCE)
+    erased = exists().where(col(Subscriber.id) == col(Delivery.subscriber_id), col(Subscriber.address) == "")
+    which = (
+        col(Delivery.issue_id) == issue_id,
+        col(Delivery.state) == Delivered.REJECTED,
+        col(Delivery.reply_code).is_not(None),
     )
-    with reading(engine) as session:
-        if session.exec(statement.limit(1)).first() is None:
-            return 0
-    count = 0
-    while counted := _counted(engine, statement, secret, now):
-        count += counted
-    return count
+    return select(Delivery).where(*which, ~known, ~erased).limit(_AT_ONCE)
 
 
 def _counted(engine: Engine, statement: SelectOfScalar[Delivery], secret: bytes, now: datetime) -> int:

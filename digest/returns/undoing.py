@@ -1,6 +1,6 @@
 """Giving back what reports cost that were wrong: a provider's that called everybody dead, a window of time's.
 
-Two hundred readers at a time are one transaction, so that nobody waits long for the store; broken off and
+Fifty readers at a time are one transaction, so that nobody waits long for the store; broken off and
 done again, it goes on.
 """
 
@@ -19,7 +19,7 @@ from digest.notices import tell
 from digest.returns.charging import STRIKES, GivenBack, is_doubted, recharge, reconsider
 from digest.returns.models import Provider, Report
 
-_AT_ONCE = 200
+_AT_ONCE = 50
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, and_, update
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
@@ -27,7 +27,8 @@ from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import unsubscribe
 from subscribers.tokens import NOBODY, Keyring
 
-#: a report on an older letter waits for a person (B-2); a complaint, or a wish to leave, may come late
+#: a report on an older letter waits for a person (B-2); a complaint, or a wish to leave, may come late. For
+#: so long, too, the text of what is done is kept
 OLDEST = timedelta(days=45)
 
 #: raw bytes -> what they say of each letter they are about: one for a mail, many for a provider's call
@@ -97,7 +98,18 @@ def work_off(office: Office, now: datetime) -> Worked:
     stages = [_work(office, one, names, now) for one in read]
     count_refusals(office.engine, office.secret, now)
     settle_doubts(office.engine, office.secret, now)
+    _empty_old(office.engine, now)
     return Worked(stages.count(Stage.DONE), stages.count(Stage.WAITING))
+
+
+def _empty_old(engine: Engine, now: datetime) -> None:
+    """The text of what has been done for `OLDEST` is gone; its hash stays, so that it counts only once."""
+    old = and_(col(Received.done_at) < now - OLDEST, col(Received.raw).is_not(None))
+    with reading(engine) as session:
+        if session.exec(select(Received.id).where(old).limit(1)).first() is None:
+            return
+    with writing(engine) as session:
+        session.execute(update(Received).where(old).values(raw=None))
 
 
 def _kept(engine: Engine) -> Iterator[tuple[int, Came, bytes]]:

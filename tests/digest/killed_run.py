@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy.event import listen
@@ -59,7 +60,8 @@ def tell(number: int) -> None:
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
+def fork_each(run: Callable[..., None]) -> None:
+    """For each line on standard input *run* has its words, in a fork: its process id, then how it ended."""
     # Once, and not in each fork: the machine's certificates and the tables.
     relay_at(0)
     configure_mappers()
@@ -75,3 +77,7 @@ if __name__ == "__main__":
         tell(child)
         _, status = os.waitpid(child, 0)
         tell(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    fork_each(run)

@@ -1,21 +1,19 @@
 """Readings of a maildir in processes of their own, to be killed; forked, so that each is at work at once.
 
-For each line `DATABASE_URL MAILDIR WHEN` on standard input it forks a reading and prints how it ended (0: in
-order; -9: killed). WHEN is `before_commit:N`, `after_commit:N`, `before_move:N` or `after_move:N`, where the
-reading kills itself, or `-`.
+For each line `DATABASE_URL MAILDIR WHEN` on standard input it forks a reading and prints its process id, then
+how it ended (0: in order; -9: killed). WHEN is `before_commit:N`, `after_commit:N`, `before_move:N` or
+`after_move:N`, where the reading kills itself, or `-`.
 """
 
 import os
 import signal
-import sys
-import traceback
 from pathlib import Path
 
 from digest.database import open_engine
 from digest.returns.keeping import collect
 from digest.returns.places import arrived_at
 from digest.returns.working import work_off
-from tests.digest.killed_run import die, tell
+from tests.digest.killed_run import die, fork_each
 from tests.digest.returning import NEXT, office_of
 
 
@@ -47,14 +45,4 @@ def run(url: str, maildir: str, when: str) -> None:
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            try:
-                run(*line.split())
-            except BaseException:  # noqa: BLE001 - a fork must never go on with its parent's loop
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        tell(os.waitstatus_to_exitcode(status))
+    fork_each(run)

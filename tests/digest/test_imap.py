@@ -103,3 +103,24 @@ def test_without_move_nothing_is_touched(
     """To expunge would take what others have marked as deleted."""
     server.capabilities = "IMAP4rev1"
     assert "MOVE" in refusal(server, account(server, pem), sqlite_engine, now)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_cut_off_while_it_moves_a_message_is_kept_once(
+    server: Server, pem: Path, sqlite_engine: Engine, now: datetime, when: str
+) -> None:
+    """B-3: whether or not the server has moved it."""
+
+    def cut(at: str, command: str) -> None:
+        if (at, command) == (when, "UID MOVE"):
+            raise ConnectionError
+
+    server.watch = cut
+    with pytest.raises(DigestError, match="what was read is kept"):
+        collect(sqlite_engine, arrived_by_imap(account(server, pem)), lambda: now)
+    server.watch = lambda _at, _command: None
+    left = 2 if when == "before" else 1
+    assert len(server.folders["INBOX"]) == left
+    found = collect(sqlite_engine, arrived_by_imap(account(server, pem)), lambda: now)
+    assert (found.new, found.known) == (1, left - 1)
+    assert (len(server.folders["Processed"]), len(returning.messages(sqlite_engine))) == (2, 2)

@@ -151,6 +151,7 @@ def test_killed_at_any_step_each_report_is_counted_once(
         assert readings.stdout is not None
         readings.stdin.write(f"{url} {box} {when}\n")
         readings.stdin.flush()
+        readings.stdout.readline()  # its process id
         return int(readings.stdout.readline())
 
     source = tmp_path / "source.db"

@@ -22,7 +22,7 @@ from tests.digest.reports import BOUNCE, DOMAIN, FIELDS, LEAVE, MESSAGE_ID, RING
 
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "200"))
 #: mutated reports, over all samples; 0.4 ms to 60 ms each
-MUTATIONS = int(os.environ.get("PROVE_EXAMPLES", "460"))
+MUTATIONS = int(os.environ.get("PROVE_MUTATIONS", "460"))
 SEED = int(os.environ.get("PROVE_SEED", "1"))
 
 

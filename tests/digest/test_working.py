@@ -1,11 +1,16 @@
 """What was kept is worked off: whom it is about, what it costs, once, and what waits for a person."""
 
+import base64
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
-from sqlalchemy import Engine, update
-from sqlmodel import col
+from sqlalchemy import Engine, select, update
+from sqlmodel import SQLModel, col
 
 from digest.database import reading, writing
 from digest.models import Delivered, Delivery, letters_of
@@ -13,17 +18,21 @@ from digest.returns.keeping import keep
 from digest.returns.models import Came, Stage
 from digest.returns.returned import Returned
 from digest.returns.strikes import Decision
-from digest.returns.working import work_off
+from digest.returns.working import OLDEST, work_off
 from digest.sending.ledger import begin_run
 from subscribers.address import parse
 from subscribers.departures import erase
 from subscribers.evidence import Evidence, Origin
 from subscribers.lifecycle import move, unsubscribe
 from subscribers.models import Cause, State, Subscriber, Suppression
-from subscribers.tokens import NOBODY, Purpose
+from subscribers.tokens import NOBODY, Keyring, Purpose
 from tests.digest import returning
 from tests.digest.reports import DOMAIN, RING, complaint, dsn, in_words
 from tests.digest.returning import AT, CONTENT, DEAD, FULL, MONTH, NEXT, POLICY, SECRET, state_of
+
+FORGERIES = int(os.environ.get("PROVE_FORGERIES", "40"))
+SEED = int(os.environ.get("PROVE_SEED", "1"))
+UNTOUCHED = ("subscriber", "consent", "suppression", "delivery", "report")
 
 
 @pytest.fixture
@@ -77,6 +86,24 @@ def test_working_off_twice_counts_once(engine: Engine, ann: int) -> None:
         assert len(returning.reports(session)) == 1
 
 
+def test_two_who_work_off_at_once_count_once(engine: Engine, ann: int) -> None:
+    """B-3: the tick and a pipe, both of which have read it before either counts."""
+    both_have_read = Barrier(2, timeout=30)
+    office = returning.office_of(engine)
+
+    def read_together(raw: bytes) -> list[Returned]:
+        both_have_read.wait()
+        return list(office.readers[Came.MAIL](raw))
+
+    keep(engine, dsn(DEAD, to=returning.bounce_address(ann, MONTH)), Came.MAIL, NEXT)
+    slow = replace(office, readers={Came.MAIL: read_together})
+    with ThreadPoolExecutor(2) as pool:
+        worked = list(pool.map(lambda _: work_off(slow, NEXT), range(2)))
+    assert sorted(one.done for one in worked) == [0, 1]
+    with reading(engine) as session:
+        assert len(returning.reports(session)) == 1
+
+
 def test_a_complaint_is_out_at_once_and_gets_no_mail(engine: Engine, ann: int) -> None:
     """B-2: found by the Message-ID alone, which the relay's own envelope sender left."""
     name = returning.office_of(engine).namer(CONTENT)(ann)
@@ -125,6 +152,60 @@ def test_without_a_genuine_name_nothing_changes_and_it_waits(engine: Engine, ann
     (message,) = returning.messages(engine)
     assert (message.stage, message.raw, message.done_at) == (Stage.WAITING, raw, None)
     assert message.outcome
+
+
+def everything(engine: Engine) -> list[object]:
+    """What the store knows of the readers and their letters."""
+    with reading(engine) as session:
+        tables = [SQLModel.metadata.tables[name] for name in UNTOUCHED]
+        return [tuple(row) for table in tables for row in session.execute(select(table))]
+
+
+def test_forged_reports_about_known_addresses_change_nothing(engine: Engine) -> None:
+    """B-2, S-21: guessed or changed tokens, those of another purpose or key, Message-IDs like ours."""
+    names = [f"reader{number}@example.net" for number in range(5)]
+    ids = returning.enrol(engine, names)
+    returning.went_out(engine, MONTH, AT)
+    before = everything(engine)
+    chance = random.Random(SEED)
+    for number in range(FORGERIES):
+        keep(engine, forged(chance, ids, names, number), Came.MAIL, NEXT)
+    worked = work_off(returning.office_of(engine), NEXT)
+    assert (worked.done, worked.waiting) == (0, FORGERIES)
+    assert everything(engine) == before
+
+
+def forged(chance: random.Random, ids: list[int], names: list[str], number: int) -> bytes:
+    """A report that its forger means for one of the readers."""
+    which = chance.randrange(len(ids))
+    genuine = RING.sign(Purpose.BOUNCE, ids[which], 2015 * 12 + 8)
+    changed = bytearray(genuine.encode())
+    changed[chance.randrange(3, 30)] ^= 1
+    if not changed.decode().replace("-", "").replace("_", "").isalnum():
+        changed = bytearray(b"A" * 36)
+    strange = Keyring([chance.randbytes(32)]).sign(Purpose.BOUNCE, ids[which], 2015 * 12 + 8)
+    token = chance.choice(
+        [
+            base64.urlsafe_b64encode(chance.randbytes(27)).decode(),
+            changed.decode(),
+            strange,
+            RING.sign(Purpose.LEAVE, ids[which], 2015 * 12 + 8),
+            genuine.swapcase(),
+        ]
+    )
+    name = base64.b32encode(chance.randbytes(17)).decode()[:26].lower()
+    raw = chance.choice(
+        [
+            dsn(DEAD, to=f"b+{token}@{DOMAIN}"),
+            dsn(DEAD, to=f"b+{genuine}@{DOMAIN}.example"),
+            complaint(to=f"b+{token}@{DOMAIN}"),
+            in_words(f"<{names[which]}>: 550 5.1.1 no such user here", to=f"b+{token}@{DOMAIN}"),
+            f"From: {names[which]}\nTo: u+{token}@{DOMAIN}\nSubject: unsubscribe\n\nPlease.\n".encode(),
+        ]
+    )
+    raw = raw.replace(b"abcdefghijklmnopqrstuvwxyz", name.encode())
+    raw = raw.replace(b"ann@example.net", names[which].encode())
+    return raw + f"\n{number}\n".encode()
 
 
 def test_a_letter_that_was_never_sent_cannot_have_come_back(engine: Engine, ann: int) -> None:
@@ -212,3 +293,14 @@ def test_one_message_that_cannot_be_read_does_not_stop_the_others(sqlite_engine:
     worked = work_off(replace(office, readers={**office.readers, Came.SES: fails}), NEXT)
     assert (worked.done, worked.waiting) == (1, 1)
     assert returning.waiting(sqlite_engine) == ["reading it failed: RecursionError"]
+
+
+def test_the_text_of_what_is_done_is_kept_for_some_weeks(engine: Engine, ann: int) -> None:
+    """B-3: what waits is kept until somebody has seen to it; and nothing comes twice even then."""
+    returning.reported(engine, ann, MONTH, FULL, NEXT)
+    returning.came(engine, b"Subject: hello\n\nDear editors,", NEXT)
+    work_off(returning.office_of(engine), NEXT + OLDEST)
+    assert [one.raw is None for one in returning.messages(engine)] == [False, False]
+    work_off(returning.office_of(engine), NEXT + OLDEST + timedelta(days=1))
+    assert [one.raw is None for one in returning.messages(engine)] == [True, False]
+    assert returning.reported(engine, ann, MONTH, FULL, NEXT).done == 0

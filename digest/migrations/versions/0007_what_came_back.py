@@ -41,6 +41,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("received", schema=None) as batch_op:
         batch_op.create_index("received_by_stage", ["stage", "id"], unique=False)
+        batch_op.create_index(
+            "received_with_text",
+            ["done_at"],
+            unique=False,
+            sqlite_where=sa.text("raw IS NOT NULL"),
+            postgresql_where=sa.text("raw IS NOT NULL"),
+        )
 
     op.create_table(
         "report",
