@@ -58,9 +58,9 @@ digest.letter.note
 
 digest.lint.finding digest.lint.opened digest.lint.tree
 digest.lint.message digest.lint.markup digest.lint.text
-digest.lint.sheets digest.lint.inline digest.lint.links
-digest.lint.recipient digest.lint.looks digest.lint.content
-digest.lint.legible
+digest.lint.sheets digest.lint.inline digest.lint.links digest.lint.encoded
+digest.lint.recipient digest.lint.looks digest.lint.content digest.lint.filters digest.lint.clients
+digest.lint.legible digest.lint.buttons
 digest.lint.check
 
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history

@@ -52,7 +52,9 @@ ISSUES = {
         ),
         publication(base_url="https://новини.example"),
     ),
-    "at home": letters.page(6, publication(base_url="http://127.0.0.1:8025")),
+    "at home": letters.page(
+        6, publication(base_url="http://127.0.0.1:8025", url="http://127.0.0.1:8025/samples/")
+    ),
 }
 
 
