@@ -248,7 +248,13 @@ class Item(SQLModel, table=True):
     late: bool = False
     #: the editor's own; None: the post's
     title: str | None = None
+    #: the same; "": none, so that the item is shown by its title only
     excerpt: str | None = None
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether the editor wants it shown by its title only."""
+        return self.excerpt == ""
 
 
 class Run(SQLModel, table=True):

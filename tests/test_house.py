@@ -51,6 +51,7 @@ digest.collect
 digest.fetching
 
 digest.letter.page digest.letter.rendered digest.letter.plaintext
+digest.letter.budget
 digest.letter.theme digest.letter.headers digest.letter.inline
 digest.letter.shown digest.letter.personalise
 digest.letter.render digest.letter.preview
@@ -60,7 +61,7 @@ digest.lint.finding digest.lint.opened digest.lint.tree
 digest.lint.message digest.lint.markup digest.lint.text
 digest.lint.sheets digest.lint.inline digest.lint.links digest.lint.encoded
 digest.lint.recipient digest.lint.looks digest.lint.content digest.lint.filters digest.lint.clients
-digest.lint.legible digest.lint.buttons
+digest.lint.legible digest.lint.buttons digest.lint.cut digest.lint.weights
 digest.lint.check
 
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history

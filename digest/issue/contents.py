@@ -31,6 +31,7 @@ def page_of(
     month = Month.parse(issue.month, publication.zone)
     items = items_of(session, issue)
     cards = tuple(_card(item, post, excerpt_length) for item, post in items)
+    briefs = sum(item.is_brief for item, _post in items)
     intro_html = _intro_html(issue.intro)
     return Page(
         publication=publication,
@@ -41,7 +42,7 @@ def page_of(
         intro_html=intro_html,
         intro_text="\n\n".join(blocks(intro_html)) if intro_html else "",
         cards=cards,
-        titles_only=max(0, len(cards) - max_posts),
+        titles_only=max(briefs, len(cards) - max_posts),
         left_out=0,
         archive_url=f"{publication.base_url}/archive/{month}",
     )
@@ -66,13 +67,16 @@ def next_number(session: Session, first_number: int) -> int:
 def _card(item: Item, post: Post, excerpt_length: int) -> Card:
     picture = post.picture or {}
     title = item.title or post.title
-    excerpt = item.excerpt or shorten(post.excerpt, truncated=post.excerpt_truncated, length=excerpt_length)
+    excerpt = item.excerpt
+    if excerpt is None:
+        excerpt = shorten(post.excerpt, truncated=post.excerpt_truncated, length=excerpt_length)
     return Card(
         title=title,
         url=post.url,
         author=post.author,
         published_at=post.published_at,
         excerpt=excerpt,
+        is_own_excerpt=item.excerpt is not None,
         picture_url=picture.get("url"),
         picture_alt=picture.get("alt") or "",
         picture_width=picture.get("width"),

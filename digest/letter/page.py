@@ -40,6 +40,10 @@ class Card:
     published_at: datetime | None
     #: already shortened, with its ellipsis
     excerpt: str
+    #: an editor wrote it
+    is_own_excerpt: bool = False
+    #: shortened once more, because the letter would be too big
+    is_shortened: bool = False
     picture_url: str | None
     picture_alt: str
     #: pixels of the picture as it is, where known

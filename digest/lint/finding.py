@@ -85,6 +85,7 @@ POINTS = {
     "footer": "both parts say how to leave and where to read it in a browser",
     "postal-address": "both parts carry the publication's postal address",
     "posts": "every post of the issue is there, in order, in both parts",
+    "cut": "every item is in the letter as it was meant",
     "proposed-title": "every title was written by a person",
 }
 

@@ -19,6 +19,10 @@ GENERIC = frozenset(
     | {"lire la suite", "aquí", "leer más", "тут", "здесь", "читати далі", "далі", "подробнее", "докладніше"}
 )
 PUBLIC = "Use an address that readers can reach."
+OWN = (
+    "Set DIGEST_BASE_URL to the https address of your pages; to try it on this machine alone, let"
+    " DIGEST_PUBLICATION_URL be an address of this machine, too."
+)
 #: an address in a link's text, or nothing else than the name of a host
 SHOWN_ADDRESS = re.compile(r"(?i)(?:\bhttps?://|\bwww\.)([\w.-]+)")
 SHOWN_HOST = re.compile(
@@ -96,7 +100,9 @@ def scheme_fault(url: str) -> str | None:
 def _reach(address: Address, from_post: bool, page: Page) -> Iterator[Finding]:
     if is_private(address.host):
         message = f"{shortened(address.url)} only works on this machine or in this network."
-        yield error("unreachable-link", address.place, message, PUBLIC)
+        own = address.host == host(page.publication.base_url)
+        yield error("unreachable-link", address.place, message, OWN if own else PUBLIC)
+        return
     if not address.url.startswith("http:"):
         return
     message = f"{shortened(address.url)} is not encrypted."

@@ -142,6 +142,7 @@ def publication(
         PUBLICATION_NAME="Quay news",
         PUBLICATION_URL="https://quay.example",
         SENDER="Quay news <letters@quay.example>",
+        BASE_URL="https://letters.quay.example",
         POSTAL_ADDRESS="North Quay 7, 1234 Harbour",
         TIMEZONE="Europe/Kyiv",
         SMTP_PORT=relay,
