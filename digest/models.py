@@ -158,7 +158,7 @@ class Post(SQLModel, table=True):
     excerpt: str = ""
     #: the source itself had cut it
     excerpt_truncated: bool = False
-    #: {"url", "alt", "width", "height"} or None
+    #: {"url", "alt", "width", "height"} or None; "seen" where anybody looked (`issue.pictures`)
     picture: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     categories: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     #: BCP 47, as the source says; None where it does not

@@ -4,6 +4,7 @@ It is made once by a composition root and handed down; it holds no session and k
 """
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from digest.errors import DigestError
 from digest.issue.approve import approve, drift
 from digest.issue.compose import items_of
 from digest.issue.contents import next_number, page_of
+from digest.issue.pictures import picture_findings
 from digest.letter.budget import Form, forms
 from digest.letter.page import Page, Publication
 from digest.letter.personalise import Letter, Stencil, stencil
@@ -23,6 +25,7 @@ from digest.letter.theme import Theme
 from digest.lint.check import check
 from digest.lint.cut import cut
 from digest.lint.finding import Finding, Severity, proposed_title
+from digest.lint.online import Answer, answering
 from digest.lint.weights import Weights, weights
 from digest.models import Issue
 from subscribers.audience import Recipient
@@ -108,14 +111,18 @@ class Press:
         """The letter as a reader would get it; its links are genuine and move nobody."""
         return self.stencil(rendered).letter(SAMPLES[0], now)
 
-    def proof(self, session: Session, issue: Issue, now: datetime) -> Proof:
-        """*issue* as it would be frozen now, and what is to be said of it."""
+    def proof(
+        self, session: Session, issue: Issue, now: datetime, answers: Mapping[str, Answer] | None = None
+    ) -> Proof:
+        """*issue* as it would be frozen now, and what is to be said of it; *answers* are the web's."""
         rendered, page = self.render(session, issue)
         ready = self.stencil(rendered)
         one, other = (ready.letter(recipient, now) for recipient in SAMPLES)
         findings = [
             *check(one.content, other=other.content, page=page),
+            *answering(page, answers or {}),
             *cut(self.page(session, issue), page),
+            *picture_findings(session, issue),
             *proposed(session, issue),
         ]
         return Proof(rendered, page, one, findings)

@@ -18,16 +18,18 @@ from digest.issue.approve import cancel, pause, resume, withdraw
 from digest.issue.compose import compose, issue_of, items_of
 from digest.issue.contents import default_subject
 from digest.issue.explain import explain, incomplete
+from digest.issue.pictures import note_pictures, pictures_of
 from digest.letter.budget import Form
 from digest.letter.preview import write_preview
 from digest.lint.finding import Finding
 from digest.lint.message import ENCODED_LIMIT, HTML_LIMIT
+from digest.lint.online import Answer, asked, links_of
 from digest.lint.weights import Weights
 from digest.models import Issue, Status
 from digest.month import Month
 from digest.outfit import clock, relay_of
 from digest.sending.trial import send_trial
-from digest.wiring import press_of
+from digest.wiring import fetcher_of, press_of
 from subscribers.address import parse
 from subscribers.audience import audience_size
 
@@ -235,11 +237,22 @@ def preview(
 
 
 @app.command()
-def check(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+def check(
+    ctx: typer.Context,
+    month: str = MONTH,
+    online: bool = typer.Option(
+        False,
+        "--online",
+        help="Also ask every link and picture; a picture that fails is left out from then on.",
+    ),
+    as_json: bool = JSON,
+) -> None:
     """Look for what would hurt in an inbox; exit 4 on errors."""
     house = opened(ctx)
+    which = house.month(month)
+    answers = _asked(house, which) if online else {}
     with reading(house.engine) as session:
-        proof = press_of(house.settings).proof(session, issue_of(session, house.month(month)), clock())
+        proof = press_of(house.settings).proof(session, issue_of(session, which), clock(), answers)
     if as_json:
         say_json(
             {
@@ -255,6 +268,19 @@ def check(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
         say(f"{month}: {len(proof.errors)} errors, {len(proof.warnings)} warnings")
     if proof.errors:
         raise FaultFound(f"{month} has {len(proof.errors)} errors: it cannot be approved")
+
+
+def _asked(house: Opened, month: Month) -> dict[str, Answer]:
+    """What the web says of the links and pictures of the issue; a draft takes note of its pictures."""
+    with reading(house.engine) as session:
+        issue = issue_of(session, month)
+        links, pictures = links_of(press_of(house.settings).page(session, issue)), pictures_of(session, issue)
+    answers = asked(links, pictures, fetcher_of(house.settings).get)
+    with writing(house.engine) as session:
+        issue = issue_of(session, month)
+        if issue.status is Status.DRAFT:
+            note_pictures(session, issue, answers, clock())
+    return answers
 
 
 def _weighed(found: Weights) -> dict[str, Any]:

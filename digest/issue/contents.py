@@ -1,5 +1,7 @@
 """Rows -> Page: what an issue's templates are given."""
 
+from typing import Any
+
 import nh3
 from markdown_it import MarkdownIt
 from sqlmodel import Session, col, func, select
@@ -65,7 +67,7 @@ def next_number(session: Session, first_number: int) -> int:
 
 
 def _card(item: Item, post: Post, excerpt_length: int) -> Card:
-    picture = post.picture or {}
+    picture = _picture(post)
     title = item.title or post.title
     excerpt = item.excerpt
     if excerpt is None:
@@ -81,10 +83,20 @@ def _card(item: Item, post: Post, excerpt_length: int) -> Card:
         picture_alt=picture.get("alt") or "",
         picture_width=picture.get("width"),
         picture_height=picture.get("height"),
+        picture_format=picture.get("format"),
         category=post.categories[0] if post.categories else None,
         language=post.language,
         direction=direction(f"{title} {excerpt}"),
     )
+
+
+def _picture(post: Post) -> dict[str, Any]:
+    """The picture of *post* as the web last showed it, where anybody looked; {} where it is of no use."""
+    picture = post.picture or {}
+    seen = picture.get("seen") or {}
+    if seen.get("problem"):
+        return {}
+    return picture | {name: seen[name] for name in ("format", "width", "height") if seen.get(name)}
 
 
 def _intro_html(markdown: str) -> str:

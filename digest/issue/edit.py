@@ -105,7 +105,7 @@ def rewrite(session: Session, issue: Issue, number: int, excerpt: str | None) ->
 
 
 def shorten_to_titles(session: Session, issue: Issue, numbers: Sequence[int]) -> None:
-    """The items at *numbers* are shown by their titles only, after the others; their own excerpts are gone."""
+    """The items at *numbers* are shown by title only, after the others; their own excerpts are gone."""
     for item in [item_at(session, issue, number) for number in numbers]:
         item.excerpt, item.pinned = "", False
         session.add(item)

@@ -21,7 +21,7 @@ class Form(StrEnum):
 
 
 def steps(page: Page) -> list[Page]:
-    """*page*, smaller and smaller: shorter excerpts, one more item as a title each, then one more left out each.
+    """*page*, smaller and smaller: shorter excerpts, then one more title each, then one more left out each.
 
     The lead keeps its excerpt and is the last to become a title; what an editor wrote is not shortened.
     """

@@ -49,6 +49,8 @@ class Card:
     #: pixels of the picture as it is, where known
     picture_width: int | None
     picture_height: int | None
+    #: its format as `sources.pictures` names it, where known; else its address tells
+    picture_format: str | None = None
     #: its first category, the kicker
     category: str | None
     #: BCP 47; None: the publication's

@@ -8,12 +8,14 @@ What another point refuses anyway, as forms and scripts, is not in it.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from html import escape
 from xml.etree.ElementTree import Element
 
 from digest.lint.finding import Finding, warning
+from digest.lint.markup import as_word_sees
 from digest.lint.sheets import Rule, all_rules
 from digest.lint.tree import Declaration, Tree, style_of
+from digest.sources.pictures import named_format
 
 #: the letters of TABLE
 CLIENTS = {
@@ -171,9 +173,14 @@ def _listed(names: list[str]) -> str:
 
 def uses(tree: Tree) -> Iterator[Use]:
     """What of the table *tree* uses, in its order, as often as it does."""
+    word = as_word_sees(tree.source)
     for element in tree.elements:
         place = f"{element.tag}.{element.get('class', '').replace(' ', '.')}".rstrip(".")
         found = [*_of_element(element)]
+        if element.tag == "img" and (format := named_format(source := element.get("src", ""))):
+            # A picture that is kept from Word may be one that Word does not show.
+            unseen = LACKING.get(f"image-{format}") == "w" and escape(source) not in word
+            found += [] if unseen else [f"image-{format}"]
         for declaration in style_of(element).declarations:
             found += _of_declaration(declaration)
         in_block = element.tag == "style"
@@ -194,8 +201,6 @@ SEMANTIC = frozenset(
     | {"section", "summary", "time"}
 )
 ATTRIBUTES = frozenset({"hidden", "popover", "srcset", "target"})
-#: file endings of pictures, where they are not the format's name
-ENDINGS = {"jpeg": "jpg", "tif": "tiff", "heic": "heif", "svgz": "svg"}
 
 
 def _of_element(element: Element) -> Iterator[str]:
@@ -209,17 +214,6 @@ def _of_element(element: Element) -> Iterator[str]:
         yield "html-anchor-links"
     if element.tag == "meta" and element.get("name", "").lower() == "color-scheme":
         yield "html-meta-color-scheme"
-    if element.tag == "img" and (ending := picture_format(element.get("src", ""))):
-        yield f"image-{ending}"
-
-
-def picture_format(url: str) -> str:
-    """The format the ending of *url* names, as "webp"; "" where it names none."""
-    try:
-        match = re.search(r"\.([a-z]{3,5})$", urlsplit(url).path.lower())
-    except ValueError:
-        return ""
-    return ENDINGS.get(match[1], match[1]) if match else ""
 
 
 #: properties that caniemail looks at together, and what of a value is a feature of its own

@@ -85,6 +85,8 @@ POINTS = {
     "footer": "both parts say how to leave and where to read it in a browser",
     "postal-address": "both parts carry the publication's postal address",
     "posts": "every post of the issue is there, in order, in both parts",
+    "link-answers": "every link answers, when it is asked",
+    "picture-answers": "every picture is there, as far as anybody looked, and mail programs show it",
     "cut": "every item is in the letter as it was meant",
     "proposed-title": "every title was written by a person",
 }

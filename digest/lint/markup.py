@@ -114,7 +114,7 @@ def word(tree: Tree) -> Iterator[Finding]:
     if opened:
         message = "A conditional comment is not closed, or closed twice."
         yield error("conditional-comments", "HTML", message, TEMPLATE)
-    elif (fault := _unbalanced(_as_word_sees(source))) is not None:
+    elif (fault := _unbalanced(as_word_sees(source))) is not None:
         message = f"With the parts for Word put in, {fault}."
         yield error("conditional-comments", "HTML", message, TEMPLATE)
     for comment in tree.comments:
@@ -124,7 +124,7 @@ def word(tree: Tree) -> Iterator[Finding]:
                 yield from _table(attributes, "HTML: a table for Word")
 
 
-def _as_word_sees(source: str) -> str:
+def as_word_sees(source: str) -> str:
     """The HTML with what is for Word put in and what is for the others taken out."""
     source = re.sub(r"(?s)<!--\[if !mso[^\]]*\]><!-->.*?<!--<!\[endif\]-->", "", source)
     source = re.sub(r"<!--\[if[^\]]*\]>|<!\[endif\]-->", "", source)
