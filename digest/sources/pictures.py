@@ -16,8 +16,8 @@ BEGINNINGS = {
     "avif": rb"[\s\S]{4}ftypavi[fs]",
     "heif": rb"[\s\S]{4}ftyp(?:hei[cfmsx]|mif1|msf1)",
     "bmp": rb"BM",
-    "tiff": rb"II\*\0|MM\0\*",
-    "ico": rb"\0\0\1\0",
+    "tiff": rb"II\*\x00|MM\x00\*",
+    "ico": rb"\x00\x00\x01\x00",
     "svg": rb"(?:\xef\xbb\xbf)?\s*<(?=[\s\S]{0,2000}<svg\b|svg\b)",
 }
 #: file endings, where they are not a format's name

@@ -392,9 +392,9 @@ BROKEN: list[tuple[str, str, Draft]] = [
     (
         "filter-rules",
         "1.7: pictures only",
-        html(
-            "Shells, rope and one boot: a morning walk along the north wall after the first storm.", ""
-        ).swapped("Who lit them, who paid for the oil, and why the last one still burns on Sundays.", ""),
+        replace(
+            GOOD, html=re.sub(r"(?s)<body.*</body>", f'<body><img {IMAGE} alt="Nets"></body>', GOOD.html)
+        ),
     ),
     ("same-links", "32: not in the text", text("https://harbour.example/about", "our pages")),
     (
@@ -550,6 +550,8 @@ def test_a_letter_with_one_fault_is_caught_at_its_point(point: str, what: str, d
     assert (point, severity) in found
 
 
+#: points that are told of the issue: test_budget.py, test_online.py, and below
+NOT_OF_THE_BYTES = {"cut", "link-answers", "picture-answers", "proposed-title"}
 #: points of the acceptance list that no letter's bytes can show, and where they are held
 ELSEWHERE = {
     "40": "test_letter_in_browser.py",
@@ -562,7 +564,7 @@ def test_every_point_of_the_lint_and_of_the_acceptance_list_is_broken_here() -> 
     broken = {point for point, _, _ in BROKEN}
     numbers = {number for _, what, _ in BROKEN for number in re.findall(r"\b\d+\b", what.split(":")[0])}
 
-    assert broken | {"proposed-title"} == set(POINTS)
+    assert broken | NOT_OF_THE_BYTES == set(POINTS)
     assert {str(n) for n in range(1, 44)} <= numbers | set(ELSEWHERE)
 
 
