@@ -2,6 +2,7 @@
 
 import binascii
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from digest.lint.finding import Finding, error, shortened
@@ -49,7 +50,7 @@ def _faults(name: str, value: str) -> Iterator[str]:
             yield f"an encoded word is in {match[1] or 'no charset'}, not in UTF-8"
         elif (text := _decoded(match[2].lower(), match[3])) is None:
             yield "an encoded word cannot be decoded by itself"
-        elif not text.isprintable():
+        elif any(unicodedata.category(char) == "Cc" for char in text):
             yield "an encoded word holds a control character"
 
 
