@@ -23,7 +23,6 @@ from digest.initial import write_env
 from digest.issue.compose import compose, issue_of, items_of
 from digest.issue.edit import pin, reword
 from digest.letter.preview import write_preview
-from digest.lint.finding import Severity
 from digest.migrating import upgrade
 from digest.month import Month
 from digest.outfit import clock, means_of, suppression_secret_of
@@ -155,14 +154,11 @@ def _prepare(engine: Engine, settings: Settings, directory: Path, say: Say) -> N
     say(f"4  the issue of {MONTH}: {composed.taken} posts; two more stand just outside the month")
     shutil.copytree(PICTURES, directory / "preview" / "pictures")
     with reading(engine) as session:
-        issue = issue_of(session, month)
-        rendered, _page = press.render(session, issue)
-        findings = press.findings(session, issue, now)
-    write_preview(press.sample(rendered, now), directory / "preview", {f"{ROOT}pictures/": "pictures/"})
-    errors = [one for one in findings if one.severity is Severity.ERROR]
+        proof = press.proof(session, issue_of(session, month), now)
+    write_preview(proof.letter, directory / "preview", {f"{ROOT}pictures/": "pictures/"})
     with writing(engine) as session:
         fingerprint = press.approve(session, issue_of(session, month), "the demo", now)
-    found = f"{len(errors)} errors, {len(findings) - len(errors)} warnings"
+    found = f"{len(proof.errors)} errors, {len(proof.warnings)} warnings"
     say(f"5  checked ({found}), approved: {fingerprint[:16]}…")
 
 

@@ -158,7 +158,7 @@ class Post(SQLModel, table=True):
     excerpt: str = ""
     #: the source itself had cut it
     excerpt_truncated: bool = False
-    #: {"url", "alt", "width", "height"} or None
+    #: {"url", "alt", "width", "height"} or None; "seen" where anybody looked (`issue.pictures`)
     picture: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     categories: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     #: BCP 47, as the source says; None where it does not
@@ -248,7 +248,13 @@ class Item(SQLModel, table=True):
     late: bool = False
     #: the editor's own; None: the post's
     title: str | None = None
+    #: the same; "": none, so that the item is shown by its title only
     excerpt: str | None = None
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether the editor wants it shown by its title only."""
+        return self.excerpt == ""
 
 
 class Run(SQLModel, table=True):

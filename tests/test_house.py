@@ -39,7 +39,7 @@ digest.prose.excerpt
 
 digest.sources.date_words digest.sources.identity digest.sources.decode digest.sources.feed_child
 digest.sources.dates digest.sources.months digest.sources.elements digest.sources.addresses
-digest.sources.raw digest.sources.unpack digest.sources.wire
+digest.sources.raw digest.sources.unpack digest.sources.wire digest.sources.pictures
 digest.sources.feed digest.sources.jsonfeed digest.sources.wxr digest.sources.blogger digest.sources.cards
 digest.sources.refine digest.sources.wordpress digest.sources.archive
 digest.sources.sniff digest.sources.fetch
@@ -51,7 +51,7 @@ digest.collect
 digest.fetching
 
 digest.letter.page digest.letter.rendered digest.letter.plaintext digest.letter.templates
-digest.letter.bidi
+digest.letter.bidi digest.letter.budget
 digest.letter.theme digest.letter.words digest.letter.headers digest.letter.inline
 digest.letter.shown digest.letter.personalise
 digest.letter.render digest.letter.preview
@@ -59,13 +59,13 @@ digest.letter.note
 
 digest.lint.finding digest.lint.opened digest.lint.tree
 digest.lint.message digest.lint.markup digest.lint.text
-digest.lint.sheets digest.lint.inline digest.lint.links
-digest.lint.recipient digest.lint.looks digest.lint.content
-digest.lint.legible
+digest.lint.sheets digest.lint.inline digest.lint.links digest.lint.encoded digest.lint.online
+digest.lint.recipient digest.lint.looks digest.lint.content digest.lint.filters digest.lint.clients
+digest.lint.legible digest.lint.buttons digest.lint.cut digest.lint.weights
 digest.lint.check
 
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
-digest.issue.edit digest.issue.explain digest.issue.contents
+digest.issue.edit digest.issue.explain digest.issue.contents digest.issue.pictures
 
 digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch

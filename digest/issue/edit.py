@@ -104,6 +104,13 @@ def rewrite(session: Session, issue: Issue, number: int, excerpt: str | None) ->
     session.add(item)
 
 
+def shorten_to_titles(session: Session, issue: Issue, numbers: Sequence[int]) -> None:
+    """The items at *numbers* are shown by title only, after the others; their own excerpts are gone."""
+    for item in [item_at(session, issue, number) for number in numbers]:
+        item.excerpt, item.pinned = "", False
+        session.add(item)
+
+
 def reword(
     issue: Issue, *, subject: str | None = None, preheader: str | None = None, intro: str | None = None
 ) -> None:

@@ -1,6 +1,6 @@
 """The preview: a letter as files, and one page that shows both parts side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -26,7 +26,7 @@ font:13px/20px ui-monospace,Menlo,Consolas,monospace;background:#fbfaf7;border:1
 @media(prefers-color-scheme:dark){{body{{background:#100f0e;color:#ece8e1}}
 header,iframe,pre{{border-color:#3a3732}} header p{{color:#a8a196}} pre{{background:#191816}}}}
 </style></head><body>
-<header><strong>{subject}</strong><p>{sender}</p></header>
+<header><strong>{subject}</strong><p>{sender}</p>{notes}</header>
 <main>
 <figure><figcaption>The letter</figcaption>
 <iframe sandbox="allow-same-origin" title="the letter" srcdoc="{html}"></iframe></figure>
@@ -37,8 +37,10 @@ header,iframe,pre{{border-color:#3a3732}} header p{{color:#a8a196}} pre{{backgro
 """
 
 
-def write_preview(letter: Letter, out: Path, pictures: Mapping[str, str] | None = None) -> Path:
-    """message.eml, .html, .txt and index.html are in *out*; returns the index.
+def write_preview(
+    letter: Letter, out: Path, pictures: Mapping[str, str] | None = None, notes: Sequence[str] = ()
+) -> Path:
+    """message.eml, .html, .txt and index.html are in *out*; returns the index, which begins with *notes*.
 
     *pictures* names addresses that the index alone shows from elsewhere: {address: path}. The
     iframes are sandboxed without scripts: what posts brought in can run nothing here.
@@ -56,6 +58,7 @@ def write_preview(letter: Letter, out: Path, pictures: Mapping[str, str] | None 
     filled = _INDEX.format(
         subject=escape(str(message["Subject"])),
         sender=escape(str(message["From"])),
+        notes="".join(f"<p>{escape(note)}</p>" for note in notes),
         html=escape(shown),
         text=escape(text),
     )
