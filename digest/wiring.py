@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from digest.accounts.passwords import Passwords
+from digest.database import open_engine
 from digest.fetching import fetch_sources
 from digest.forgetting import erase_restored, scrub
 from digest.issue.due import Schedule
@@ -26,8 +28,11 @@ from digest.sources.fetch import Fetcher
 from digest.tick import House
 from digest.trace import Story
 from digest.web.app import create_app
+from digest.web.desk.app import Desk, create_desk
 from digest.web.pages import Pages
 from subscribers.tokens import Keyring
+
+DESK_PATIENCE = 2_000  # milliseconds an editor waits for the store
 
 
 def press_of(settings: Settings) -> Press:
@@ -92,8 +97,24 @@ def answering(settings: Settings, engine: Engine) -> Callable[[], None]:
     return answer
 
 
+def desk_of(settings: Settings, engine: Engine) -> Desk:
+    """What its desk works with, on the store of *engine*."""
+    return Desk(
+        # Its own connections: whoever works at the desk keeps no one-click waiting, and has more patience.
+        engine=open_engine(engine.url.render_as_string(hide_password=False), patience=DESK_PATIENCE),
+        press=press_of(settings),
+        theme=load_theme(settings.theme),
+        templates_dir=settings.templates_dir,
+        schedule=schedule_of(settings),
+        passwords=Passwords(),
+        secret=settings.keys[0],
+        random=secrets.token_urlsafe,
+        now=clock,
+    )
+
+
 def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | None = None) -> FastAPI:
-    """Its public pages, on the store of *engine*; *answer* is called while they are served."""
+    """Its pages and its desk, on the store of *engine*; *answer* is called while they are served."""
     key, token = settings.suppression_key, settings.metrics_token
     return create_app(
         engine=engine,
@@ -107,6 +128,7 @@ def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | No
         metrics_token=token.get_secret_value().encode() if token else None,
         now=clock,
         answer=answer,
+        within={"/desk": create_desk(desk_of(settings, engine))},
     )
 
 

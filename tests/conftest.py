@@ -15,6 +15,7 @@ from alembic import command
 from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
+import digest.accounts.models
 import digest.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 from digest.database import open_engine

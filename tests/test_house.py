@@ -25,10 +25,11 @@ subscribers.wishes
 subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
-digest.returns digest.web digest.cli digest.migrations
+digest.returns digest.accounts digest.web digest.web.desk digest.cli digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
-digest.models digest.database digest.vintage
+digest.models digest.database digest.vintage digest.accounts.models
+digest.accounts.passwords digest.accounts.attempts digest.accounts.logins digest.accounts.bearer
 digest.month digest.migrating
 digest.migrations.new
 
@@ -64,7 +65,7 @@ digest.lint.legible
 digest.lint.check
 
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
-digest.issue.edit digest.issue.explain digest.issue.contents
+digest.issue.edit digest.issue.explain digest.issue.contents digest.issue.overview
 
 digest.settings digest.trace digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
@@ -74,6 +75,7 @@ digest.sending.runs digest.sending.pace
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
+digest.accounts.editors
 digest.sending.heartbeat
 digest.sending.courier digest.postroom
 digest.sending.dispatch
@@ -87,14 +89,17 @@ digest.returns.returned
 
 digest.tick
 digest.job
-digest.web.pages digest.web.serving digest.web.forms
+digest.web.pages digest.web.serving digest.web.forms digest.web.guard
+digest.web.desk.frame
+digest.web.desk.door digest.web.desk.months
+digest.web.desk.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
 digest.wiring
 digest.demo digest.cli.opened
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store
-digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
+digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking digest.cli.accounts
 digest.cli.starting digest.cli.serving digest.cli.ending digest.cli.working
 digest.cli.app
 """
@@ -121,7 +126,8 @@ ONLY = {
         "digest.demo",
     },
     # the run's connections, their committer, heartbeat and pace; a look-up of a name, which has no time
-    # limit of its own; premailer's lock; one count for all monitors; events handed down to a run by the roots
+    # limit of its own; premailer's lock; one count for all monitors; two hashes at once; events handed down
+    # to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
@@ -139,6 +145,7 @@ ONLY = {
         "digest.cli.sending",
         "digest.cli.ticking",
         "digest.web.monitor",
+        "digest.accounts.passwords",
         "digest.demo",
     },
 }
@@ -274,6 +281,11 @@ SQL = {
     "digest.issue.contents",
     "digest.issue.approve",
     "digest.issue.history",
+    "digest.issue.overview",
+    "digest.accounts.attempts",
+    "digest.accounts.logins",
+    "digest.accounts.editors",
+    "digest.accounts.bearer",
     "digest.notices",
     "digest.outbox",
     "digest.forgetting",

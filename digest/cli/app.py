@@ -32,6 +32,8 @@ ROOMS = {
     "issue": "issues:app",
     "subscribers": "people:app",
     "keys": "rights:keys_app",
+    "editors": "accounts:editors_app",
+    "tokens": "accounts:tokens_app",
     "store": "store:app",
 }
 

@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import DateTime, TypeDecorator
 from sqlmodel import SQLModel
 
+import digest.accounts.models
 import digest.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 
