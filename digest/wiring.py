@@ -1,10 +1,12 @@
 """Settings -> the things below, each given only the values it needs; shared by the composition roots."""
 
+import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from digest.accounts.passwords import Passwords
@@ -23,7 +25,7 @@ from digest.press import Press
 from digest.sending.send import require_public
 from digest.sending.smtp import deliver, hand_over
 from digest.sending.spool import spool_of
-from digest.settings import Settings
+from digest.settings import PREFIX, Settings
 from digest.sources.fetch import Fetcher
 from digest.tick import House
 from digest.trace import Story
@@ -97,8 +99,28 @@ def answering(settings: Settings, engine: Engine) -> Callable[[], None]:
     return answer
 
 
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings by name, as editors may see them: of a secret only that it is set, no password."""
+    return {
+        f"{PREFIX}{name.upper()}": _shown(name, getattr(settings, name)) for name in Settings.model_fields
+    }
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None or value in ("", []):
+        return ""
+    # Whoever has the heartbeat's address can make a silent program look alive.
+    if isinstance(value, SecretStr) or name == "heartbeat_url":
+        return "set, and not shown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    listed = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return re.sub(r"//[^/@\s]*@", "//…@", listed)
+
+
 def desk_of(settings: Settings, engine: Engine) -> Desk:
     """What its desk works with, on the store of *engine*."""
+    key = settings.suppression_key
     return Desk(
         # Its own connections: whoever works at the desk keeps no one-click waiting, and has more patience.
         engine=open_engine(engine.url.render_as_string(hide_password=False), patience=DESK_PATIENCE),
@@ -107,6 +129,8 @@ def desk_of(settings: Settings, engine: Engine) -> Desk:
         templates_dir=settings.templates_dir,
         schedule=schedule_of(settings),
         passwords=Passwords(),
+        suppression=key.get_secret_value().encode() if key else None,
+        settings=shown(settings),
         secret=settings.keys[0],
         random=secrets.token_urlsafe,
         now=clock,

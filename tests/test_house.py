@@ -17,7 +17,7 @@ subscribers
 subscribers.columns subscribers.tokens subscribers.address subscribers.files
 subscribers.models subscribers.headings
 subscribers.suppression subscribers.evidence subscribers.sheet subscribers.report
-subscribers.audience subscribers.roll subscribers.limits
+subscribers.audience subscribers.roll subscribers.limits subscribers.growth
 subscribers.arrivals subscribers.departures
 subscribers.lifecycle
 subscribers.exchange subscribers.tickets
@@ -91,7 +91,7 @@ digest.tick
 digest.job
 digest.web.pages digest.web.serving digest.web.forms digest.web.guard
 digest.web.desk.frame
-digest.web.desk.door digest.web.desk.months
+digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
 digest.web.desk.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
@@ -263,6 +263,7 @@ SQL = {
     "subscribers.suppression",
     "subscribers.audience",
     "subscribers.roll",
+    "subscribers.growth",
     "subscribers.limits",
     "subscribers.arrivals",
     "subscribers.departures",

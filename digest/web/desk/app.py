@@ -1,6 +1,6 @@
 """The desk, put together: its rooms, and the guard in front of all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,9 @@ from digest.letter.theme import Theme
 from digest.press import Press
 from digest.web.desk.door import OPEN, Door
 from digest.web.desk.frame import Frame
+from digest.web.desk.house import House
 from digest.web.desk.months import Months
+from digest.web.desk.people import People
 from digest.web.guard import DeskGuard, origin_of
 
 
@@ -32,6 +34,10 @@ class Desk:
     templates_dir: Path | None
     schedule: Schedule
     passwords: Passwords
+    #: the key of the suppression list; None: not set
+    suppression: bytes | None
+    #: as they may be shown
+    settings: Mapping[str, str]
     #: counts tries to log in without keeping addresses
     secret: bytes
     #: makes so many bytes of text that nobody can guess
@@ -48,6 +54,8 @@ def create_desk(desk: Desk) -> ASGIApp:
         Door(frame, desk.engine, desk.passwords, desk.secret, desk.random, desk.now).router()
     )
     inside.include_router(Months(frame, desk.engine, desk.schedule, desk.now).router())
+    inside.include_router(People(frame, desk.engine, desk.suppression, desk.now).router())
+    inside.include_router(House(frame, desk.engine, desk.settings).router())
     _catch(inside, frame)
     return DeskGuard(
         inside,

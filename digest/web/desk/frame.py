@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from digest.letter.page import Publication
-from digest.letter.theme import Theme, environment, moment_in_words, month_in_words
+from digest.letter.theme import Theme, day_in_words, environment, moment_in_words, month_in_words
 from digest.month import Month
 from digest.web.guard import FIELD, FOREIGN, LARGE, METHOD, OUT, STALE, Visit
 from digest.web.pages import PRIVATE, SAFE
@@ -29,6 +29,8 @@ _LETTER_POLICY = (
     "sandbox; default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; form-action 'none';"
     " base-uri 'none'; frame-ancestors 'self'"
 )
+#: the desk speaks English whatever the letters do, with the day before the month and 24 hours
+LANGUAGE = "en-GB"
 #: files that every page shares: their names, media types
 _FILES = {"desk.css": "text/css"}
 #: the rooms, as the navigation names them
@@ -44,7 +46,7 @@ class Frame:
         #: what every path of the desk begins with
         self.root = f"{urlsplit(publication.base_url).path}{DESK}"
         self._templates = environment(templates_dir)
-        self._templates.filters |= {"moment": self.moment, "month": self.month}
+        self._templates.filters |= {"moment": self.moment, "day": self.day, "month": self.month}
         self._files = {
             name: self._templates.get_template(f"desk/{name}").render(theme=theme).encode() for name in _FILES
         }
@@ -67,11 +69,15 @@ class Frame:
 
     def moment(self, at: datetime) -> str:
         """*at* on the publication's clocks."""
-        return moment_in_words(at, self.publication.zone, "en")
+        return moment_in_words(at, self.publication.zone, LANGUAGE)
+
+    def day(self, at: datetime) -> str:
+        """The day of *at* on the publication's clocks."""
+        return day_in_words(at, self.publication.zone, LANGUAGE)
 
     def month(self, text: str) -> str:
         """The month written YYYY-MM, in words."""
-        return month_in_words(Month.parse(text, self.publication.zone), "en")
+        return month_in_words(Month.parse(text, self.publication.zone), LANGUAGE)
 
     def show(
         self,
