@@ -29,6 +29,7 @@ from digest.settings import PREFIX, Settings
 from digest.sources.fetch import Fetcher
 from digest.tick import House
 from digest.trace import Story
+from digest.web.api.app import Api, create_api
 from digest.web.app import create_app
 from digest.web.desk.app import Desk, create_desk
 from digest.web.pages import Pages
@@ -140,11 +141,16 @@ def desk_of(settings: Settings, engine: Engine) -> Desk:
 def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | None = None) -> FastAPI:
     """Its pages and its desk, on the store of *engine*; *answer* is called while they are served."""
     key, token = settings.suppression_key, settings.metrics_token
+    desk = desk_of(settings, engine)
+    theme = load_theme(settings.theme)
+    api = Api(
+        desk.engine, Pages(settings.publication, theme, settings.templates_dir), desk.suppression, clock
+    )
     return create_app(
         engine=engine,
         keyring=Keyring(settings.keys),
         publication=settings.publication,
-        theme=load_theme(settings.theme),
+        theme=theme,
         templates_dir=settings.templates_dir,
         spool=spool_of(engine),
         secret=key.get_secret_value().encode() if key else None,
@@ -152,7 +158,7 @@ def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | No
         metrics_token=token.get_secret_value().encode() if token else None,
         now=clock,
         answer=answer,
-        within={"/desk": create_desk(desk_of(settings, engine))},
+        within={"/desk": create_desk(desk), "/api": create_api(api)},
     )
 
 

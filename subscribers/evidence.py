@@ -24,6 +24,8 @@ class Origin(StrEnum):
     IMPORT = "import"
     #: a report that came back
     BOUNCE = "bounce"
+    #: a program that holds a token of the API
+    API = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ subscribers.wishes
 subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
-digest.returns digest.accounts digest.web digest.web.desk digest.cli digest.migrations
+digest.returns digest.accounts digest.web digest.web.desk digest.web.api digest.cli digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
 digest.models digest.database digest.vintage digest.accounts.models
@@ -66,6 +66,7 @@ digest.lint.check
 
 digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents digest.issue.overview
+digest.issue.document
 
 digest.settings digest.trace digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
@@ -89,10 +90,11 @@ digest.returns.returned
 
 digest.tick
 digest.job
-digest.web.pages digest.web.serving digest.web.forms digest.web.guard
+digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
+digest.web.guard
 digest.web.desk.frame
 digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
-digest.web.desk.app
+digest.web.desk.app digest.web.api.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
 digest.wiring

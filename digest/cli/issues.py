@@ -4,24 +4,21 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import typer
 from sqlmodel import Session
 
-from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, say_table, warn
-from digest.cli.posts import post_shown
+from digest.cli.opened import JSON, editor, opened, say, say_json, say_table, warn
 from digest.database import reading, writing
 from digest.errors import FaultFound, UsageError
 from digest.issue import edit as editing
 from digest.issue.approve import cancel, pause, resume, withdraw
-from digest.issue.compose import compose, issue_of, items_of
-from digest.issue.contents import default_subject
+from digest.issue.compose import compose, issue_of
+from digest.issue.document import issue_document
 from digest.issue.explain import explain, incomplete
 from digest.letter.preview import write_preview
 from digest.lint.finding import Finding, Severity
 from digest.models import Issue, Status
-from digest.month import Month
 from digest.outfit import clock, relay_of
 from digest.sending.trial import send_trial
 from digest.wiring import press_of
@@ -40,7 +37,7 @@ def build(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     which = house.month(month)
     with writing(house.engine) as session:
         composed = compose(session, which, clock(), house.settings.min_posts)
-        shown = _shown(session, composed.issue, which, house)
+        shown = issue_document(session, composed.issue, house.settings.publication)
         short = incomplete(session, which, clock())
     if as_json:
         say_json(shown)
@@ -60,7 +57,7 @@ def show(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     which = house.month(month)
     with reading(house.engine) as session:
         issue = issue_of(session, which)
-        shown = _shown(session, issue, which, house)
+        shown = issue_document(session, issue, house.settings.publication)
         drifted = press_of(house.settings).drift(session, issue) if issue.status is Status.APPROVED else []
     if as_json:
         say_json(shown | {"drift": drifted})
@@ -75,34 +72,6 @@ def show(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
         for item in shown["items"]
     ]
     say_table(["", "", "title", "link"], rows)
-
-
-def _shown(session: Session, issue: Issue, month: Month, house: Opened) -> dict[str, Any]:
-    """The document of `issue show --json`."""
-    return {
-        "issue": issue.month,
-        "number": issue.number,
-        "status": issue.status.value,
-        "reason": issue.reason,
-        "window": {
-            "start": month.start.astimezone(month.zone).isoformat(),
-            "end": month.end.astimezone(month.zone).isoformat(),
-            "timezone": month.zone.key,
-        },
-        "subject": issue.subject or default_subject(house.settings.publication, month),
-        "fingerprint": issue.fingerprint,
-        "items": [
-            {
-                "position": place,
-                "pinned": item.pinned,
-                "title": item.title or post.title,
-                "url": post.url,
-                "excerpt": item.excerpt or post.excerpt,
-                "post": post_shown(post),
-            }
-            for place, (item, post) in enumerate(items_of(session, issue), 1)
-        ],
-    }
 
 
 @app.command(name="explain")

@@ -16,17 +16,18 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from anyio import to_thread
 from fastapi import Depends, HTTPException, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from digest.accounts.bearer import NOTED_EVERY as TOKEN_NOTED_EVERY
 from digest.accounts.bearer import note_used, token_of
 from digest.accounts.logins import NOTED_EVERY, Who, note_seen, who
 from digest.accounts.models import Role
 from digest.database import reading, writing
+from digest.web.pages import NOTHING, PRIVATE, SAFE
 
 #: the prefix makes browsers refuse it from a neighbouring host, over plain http, and for one path only.
 #: Chromium and Firefox take Secure cookies over http from this machine too, so there is only this one form
@@ -34,6 +35,7 @@ COOKIE = "__Host-desk"
 COOKIE_BYTES = 32
 #: the field of a form that proves that we made it
 FIELD = "token"
+API_HEADERS = SAFE | PRIVATE | {"Content-Security-Policy": NOTHING}
 LONGEST_FORM = 1_048_576  # bytes; the introduction, the excerpts
 MOST_FIELDS = 2000
 _log = logging.getLogger(__name__)
@@ -134,7 +136,7 @@ class DeskGuard:
 
         *refuse* makes the answer for who is not let in: why, the path, whether it was to be looked at only.
         """
-        self._inside, self._engine, self._own, self._opened = inside, engine, own, opened
+        self.inside, self._engine, self._own, self._opened = inside, engine, own, opened
         self._refuse, self._now = refuse, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,7 +148,7 @@ class DeskGuard:
         admitted = await self._admit(request, looking)
         if isinstance(admitted, Visit):
             scope.setdefault("state", {})["visit"] = admitted
-            await self._inside(scope, receive, send)
+            await self.inside(scope, receive, send)
         else:
             await self._refuse(admitted, path, looking)(scope, receive, send)
 
@@ -205,7 +207,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 class ApiGuard:
-    """Lets in programs whose token works."""
+    """Lets in programs whose token works; what comes back is for them alone, and never a page."""
 
     def __init__(
         self,
@@ -213,33 +215,62 @@ class ApiGuard:
         *,
         engine: Engine,
         opened: frozenset[str],
-        refuse: Callable[[], Response],
         now: Callable[[], datetime],
     ) -> None:
-        """*opened* are the paths below /api for everybody; *refuse* makes the answer for all others."""
-        self._inside, self._engine, self._opened = inside, engine, opened
-        self._refuse, self._now = refuse, now
+        """*opened* are the paths below /api for everybody."""
+        self.inside, self._engine, self._opened = inside, engine, opened
+        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        bearer = scheme.lower() == "bearer" and await to_thread.run_sync(self._works, token.strip())
-        if bearer or (_below(scope) in self._opened and request.method in ("GET", "HEAD")):
-            await self._inside(scope, receive, send)
-        else:
-            await self._refuse()(scope, receive, send)
+        if request.method in ("GET", "HEAD") and _below(scope) in self._opened:
+            await self.inside(scope, receive, send)
+            return
+        answer = await self._refusal(request)
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        body = await _body(request)
+        if body is None:
+            await told("that is longer than a megabyte", 413)(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": body}]
 
-    def _works(self, token: str) -> bool:
+        async def again() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self.inside(scope, again, send)
+
+    async def _refusal(self, request: Request) -> Response | None:
+        """The answer for who is not let in; None for who is."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        try:
+            name = await to_thread.run_sync(self._name, token.strip()) if scheme.lower() == "bearer" else None
+        except SQLAlchemyError:
+            return told("the store is busy; nothing was changed", 503, {"Retry-After": "5"})
+        request.scope.setdefault("state", {})["program"] = name
+        if name is None:
+            mend = "send a token of `digest tokens add` as Authorization: Bearer"
+            return told(mend, 401, {"WWW-Authenticate": "Bearer"})
+        return None
+
+    def _name(self, token: str) -> str | None:
+        """What the editors call the program; None: its token does not work."""
         now = self._now()
         with reading(self._engine) as session:
             found = token_of(session, token)
         if found and (found.used_at is None or now - found.used_at >= TOKEN_NOTED_EVERY):
             with suppress(SQLAlchemyError), writing(self._engine) as session:
                 note_used(session, found.key, now)
-        return found is not None
+        return found.name if found else None
+
+
+def told(detail: object, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Why the API did not do something."""
+    return JSONResponse({"detail": detail}, status, API_HEADERS | dict(headers or {}))
 
 
 def way_back(path: str, root: str) -> str:
