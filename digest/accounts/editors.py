@@ -47,7 +47,7 @@ def add_editor(
         found.name, found.role = name, role
         set_password(session, found, password_hash)
     what = "has an account at the desk now" if found is None else "has another password or role at the desk"
-    _tell(session, f"{address.address} {what}, as {role}.", now)
+    _tell(session, address, f"{what}, as {role}.", now)
     return found is None
 
 
@@ -72,9 +72,10 @@ def remove_editor(session: Session, address: Address, now: datetime) -> None:
     revoke(session, found.id)
     session.flush()
     session.delete(found)
-    _tell(session, f"{address.address} has no account at the desk any more.", now)
+    _tell(session, address, "has no account at the desk any more.", now)
 
 
-def _tell(session: Session, what: str, now: datetime) -> None:
-    body = f"{what}\n\nIf nobody of you did that, look at `digest editors list`.\n"
-    tell(session, f"editor:{now.isoformat()}", "The desk: an account has changed", body, now)
+def _tell(session: Session, address: Address, what: str, now: datetime) -> None:
+    body = f"{address.address} {what}\n\nIf nobody of you did that, look at `digest editors list`.\n"
+    event = f"editor:{address.key}:{now.isoformat()}"
+    tell(session, event, "The desk: an account has changed", body, now)

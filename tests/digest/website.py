@@ -5,7 +5,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 from fastapi import FastAPI
 from sqlalchemy import Engine, text
 from sqlmodel import select
+from starlette.types import ASGIApp
 
 from digest.database import reading, writing
 from digest.issue.due import Schedule
@@ -165,6 +166,7 @@ def serving(
     answer: Callable[[], object] | None = None,
     secret: bytes | None = SECRET,
     metrics_token: bytes | None = None,
+    within: Callable[[Callable[[], datetime]], Mapping[str, ASGIApp]] = lambda _now: {},
 ) -> Iterator[Site]:
     """The pages of *described*, answering on a port of their own."""
     site = Site(engine, 0, spool)
@@ -180,6 +182,7 @@ def serving(
         metrics_token=metrics_token,
         now=lambda: site.clock[0],
         answer=answer,
+        within=within(lambda: site.clock[0]),
     )
     with running(app, site, trusted):
         yield site
