@@ -207,6 +207,8 @@ class Issue(SQLModel, table=True):
     fingerprint: str | None = None
     approved_at: datetime | None = Field(default=None, sa_type=Instant)
     approved_by: str | None = None
+    #: when it falls due, as whoever approved it chose; None: as the settings say
+    send_at: datetime | None = Field(default=None, sa_type=Instant)
     #: when the audience was frozen, and how many it was
     frozen_at: datetime | None = Field(default=None, sa_type=Instant)
     frozen_count: int | None = None

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
 import digest.accounts.models
+import digest.issue.models
 import digest.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 from digest.database import open_engine

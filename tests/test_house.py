@@ -28,7 +28,7 @@ digest digest.prose digest.sources digest.letter digest.lint digest.issue digest
 digest.returns digest.accounts digest.web digest.web.desk digest.web.api digest.cli digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
-digest.models digest.database digest.vintage digest.accounts.models
+digest.models digest.database digest.vintage digest.accounts.models digest.issue.models
 digest.accounts.passwords digest.accounts.attempts digest.accounts.logins digest.accounts.bearer
 digest.month digest.migrating
 digest.migrations.new
@@ -64,9 +64,10 @@ digest.lint.recipient digest.lint.looks digest.lint.content
 digest.lint.legible
 digest.lint.check
 
-digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
+digest.issue.compose digest.issue.due digest.issue.history
 digest.issue.edit digest.issue.explain digest.issue.contents digest.issue.overview
-digest.issue.document
+digest.issue.document digest.issue.changes
+digest.issue.approve
 
 digest.settings digest.trace digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
@@ -283,6 +284,7 @@ SQL = {
     "digest.issue.explain",
     "digest.issue.contents",
     "digest.issue.approve",
+    "digest.issue.changes",
     "digest.issue.history",
     "digest.issue.overview",
     "digest.accounts.attempts",

@@ -13,6 +13,7 @@ from digest.database import reading, writing
 from digest.errors import FaultFound, UsageError
 from digest.issue import edit as editing
 from digest.issue.approve import cancel, pause, resume, withdraw
+from digest.issue.changes import edit as record
 from digest.issue.compose import compose, issue_of
 from digest.issue.document import issue_document
 from digest.issue.explain import explain, incomplete
@@ -122,25 +123,27 @@ def edit(
     house = opened(ctx)
     with writing(house.engine) as session:
         issue = issue_of(session, house.month(month))
-        editing.require_draft(issue)
-        # By number first, so that the numbers are those the editor has just read.
-        if item is not None and title is not None:
-            editing.retitle(session, issue, item, title)
-        if item is not None and excerpt is not None:
-            editing.rewrite(session, issue, item, excerpt)
-        if drop is not None:
-            editing.drop(session, issue, drop)
-        if unpin:
-            editing.unpin(session, issue)
-        if pin is not None:
-            editing.pin(session, issue, pin)
-        if order is not None:
-            editing.reorder(session, issue, _numbers(order))
-        if add is not None:
-            editing.add(session, issue, add)
-        words = intro_file.read_text(encoding="utf-8") if intro_file else intro
-        editing.reword(issue, subject=subject, preheader=preheader, intro=words)
-        session.add(issue)
+
+        def change() -> None:
+            # By number first, so that the numbers are those the editor has just read.
+            if item is not None and title is not None:
+                editing.retitle(session, issue, item, title)
+            if item is not None and excerpt is not None:
+                editing.rewrite(session, issue, item, excerpt)
+            if drop is not None:
+                editing.drop(session, issue, drop)
+            if unpin:
+                editing.unpin(session, issue)
+            if pin is not None:
+                editing.pin(session, issue, pin)
+            if order is not None:
+                editing.reorder(session, issue, _numbers(order))
+            if add is not None:
+                editing.add(session, issue, add)
+            words = intro_file.read_text(encoding="utf-8") if intro_file else intro
+            editing.reword(issue, subject=subject, preheader=preheader, intro=words)
+
+        record(session, issue, change, editor(), clock())
     show(ctx, month, as_json=False)
 
 
@@ -222,7 +225,7 @@ def _change(ctx: typer.Context, month: str, change: Callable[[Session, Issue, da
 @app.command(name="withdraw")
 def withdraw_(ctx: typer.Context, month: str = MONTH) -> None:
     """Make an approved issue a draft again, while nothing is sent."""
-    _change(ctx, month, lambda session, issue, _now: withdraw(session, issue))
+    _change(ctx, month, lambda session, issue, now: withdraw(session, issue, editor(), now))
 
 
 REASON = typer.Option("by hand", help="Why, for whoever looks later.")

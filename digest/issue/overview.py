@@ -27,6 +27,8 @@ class Line:
     #: items in it
     posts: int
     approved_by: str | None
+    #: when it falls due, where whoever approved it chose so
+    send_at: datetime | None
     sent_at: datetime | None
     #: the size of its audience; None before it is frozen
     frozen: int | None
@@ -57,6 +59,7 @@ def overview(session: Session) -> list[Line]:
             reason=one.reason,
             posts=posts.get(one.id, 0),
             approved_by=one.approved_by,
+            send_at=one.send_at,
             sent_at=one.sent_at,
             frozen=one.frozen_count,
             others=others.get(one.id, {}),
@@ -101,7 +104,7 @@ class Waits:
 
 def waits(line: Line, month: Month, schedule: Schedule, now: datetime) -> Waits | None:
     """What the issue of *line* waits for; None: for nothing any more."""
-    due = due_at(month, schedule)
+    due = line.send_at or due_at(month, schedule)
     if line.status is Status.DRAFT:
         if schedule.automatic:
             return Waits("approves itself and goes out on", due)

@@ -44,8 +44,12 @@ def render(page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str) 
     return workshop.finished(page, workshop.inlined(page))
 
 
-def fitted(page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str) -> tuple[Rendered, Page]:
+def fitted(
+    page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str, like: Page | None = None
+) -> tuple[Rendered, Page]:
     """*page* as a letter no client clips, and the page as it is in that letter.
+
+    *like* is what came out for nearly the same page: it says where to look first, and changes nothing else.
 
     Where it is too large, cards become titles from the end on, the lead last; where that does not
     do, titles are left out from the end on. The footer is never touched. UsageError where the
@@ -55,7 +59,8 @@ def fitted(page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str) 
     # Each step is smaller than the one before, so the first that fits is found by halving: at most
     # 7 renders for 30 posts instead of 60. Nearly always the first look is the last.
     steps = [page, *_steps(page)]
-    low, high, middle = 0, len(steps), 0
+    low, high = 0, len(steps)
+    first = middle = _place_of(like, steps)
     found: tuple[str, Page] | None = None
     while low < high:
         html = workshop.inlined(steps[middle])
@@ -63,13 +68,27 @@ def fitted(page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str) 
             found, high = (html, steps[middle]), middle
         else:
             low = middle + 1
-        middle = (low + high) // 2
+        # A page that was changed a little is cut as before, or by one step more or less.
+        if first and high == first:
+            middle = first - 1
+        elif first and low == first + 1:
+            middle = low
+        else:
+            middle = (low + high) // 2
     if found is None:
         raise UsageError(
             f"the letter has more than {LARGEST:,} bytes even without posts: shorten the introduction"
         )
     html, page = found
     return workshop.finished(page, html), page
+
+
+def _place_of(like: Page | None, steps: list[Page]) -> int:
+    """Which of *steps* is cut as *like* is; 0 where none is."""
+    if like is None:
+        return 0
+    cut = like.titles_only, like.left_out
+    return next((place for place, one in enumerate(steps) if (one.titles_only, one.left_out) == cut), 0)
 
 
 def _steps(page: Page) -> list[Page]:

@@ -7,6 +7,7 @@ from sqlalchemy import DateTime, TypeDecorator
 from sqlmodel import SQLModel
 
 import digest.accounts.models
+import digest.issue.models
 import digest.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 
