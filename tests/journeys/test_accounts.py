@@ -56,7 +56,7 @@ def test_editors_come_and_go_by_the_commands(
         typed(monkeypatch, "four other words here\n")
         said = publication("editors", "add", "anna@example.org", "--role", "editor").out
         assert said.startswith(
-            "anna@example.org has that password and role now, logged out everywhere (editor)"
+            "anna@example.org has that password and role now, and is logged out everywhere (editor)"
         )
         assert anna.get("/desk/").status == 303
         assert anna.log_in("anna@example.org").status == 403
