@@ -60,6 +60,12 @@ def head_count(session: Session) -> dict[State, int]:
     return {State(state): number for state, number in session.exec(counts)}
 
 
+def receives_anybody(session: Session) -> bool:
+    """Whether anybody at all receives letters."""
+    active = select(Subscriber.id).where(col(Subscriber.state) == State.ACTIVE).limit(1)
+    return session.exec(active).first() is not None
+
+
 def search(
     session: Session, text: str, state: State | None = None, before: int | None = None, most: int = 50
 ) -> list[Subscriber]:

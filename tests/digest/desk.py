@@ -2,11 +2,12 @@
 
 import re
 import secrets
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -43,20 +44,30 @@ def kept() -> str:
 
 
 @contextmanager
-def open_desk(
-    store: Path, described: Publication | None = None, trusted: tuple[IPv4Network, ...] = ()
-) -> Iterator[Site]:
-    """The pages with the desk and the API, on a new SQLite store in the file *store*."""
-    engine, of = open_engine(f"sqlite:///{store}"), described or publication()
+def open_desk(store: Path, trusted: tuple[IPv4Network, ...] = (), in_browser: bool = False) -> Iterator[Site]:
+    """The pages with the desk and the API, on a new SQLite store in the file *store*.
+
+    *in_browser*: they are where their base URL says, so that a real browser may come.
+    """
+    port = free_port() if in_browser else 0
+    of = publication(base_url=f"http://127.0.0.1:{port}") if in_browser else publication()
+    engine = open_engine(f"sqlite:///{store}")
     SQLModel.metadata.create_all(engine)
     # As patient as the program's own, or nearly.
     own = open_engine(f"sqlite:///{store}", patience=500)
-    with serving(
-        engine, store.with_name("spool"), of, trusted, within=lambda now: desk_and_api(own, of, now)
-    ) as site:
+    spool, within = store.with_name("spool"), partial(desk_and_api, own, of)
+    with serving(engine, spool, of, trusted, within=within, port=port) as site:
         yield site
     own.dispose()
     engine.dispose()
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def desk_and_api(

@@ -167,9 +167,10 @@ def serving(
     secret: bytes | None = SECRET,
     metrics_token: bytes | None = None,
     within: Callable[[Callable[[], datetime]], Mapping[str, ASGIApp]] = lambda _now: {},
+    port: int = 0,
 ) -> Iterator[Site]:
-    """The pages of *described*, answering on a port of their own."""
-    site = Site(engine, 0, spool)
+    """The pages of *described*, answering on *port*, or on one of their own."""
+    site = Site(engine, port, spool)
     app = create_app(
         engine=engine,
         keyring=RING,
@@ -193,7 +194,8 @@ def running(app: FastAPI, site: Site, trusted: Sequence[IPv4Network] = ()) -> It
     """*app* answers on the port that *site* then knows."""
     site.app = app
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", site.port))
         bound.listen(128)
         site.port = bound.getsockname()[1]
         uvicorn = server(app, "127.0.0.1", site.port, trusted)

@@ -58,5 +58,6 @@ def upgrade() -> None:
     with op.batch_alter_table("login", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_login_editor_id"), ["editor_id"], unique=False)
 
+    op.create_index("post_month", "post", ["month"])
     with op.batch_alter_table("consent", schema=None) as batch_op:
         batch_op.create_index("consent_act_at", ["act", "at"], unique=False)

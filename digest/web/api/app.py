@@ -53,6 +53,7 @@ PLACE = f"{FILE}api"
 OPEN = frozenset({"/docs", "/openapi.json"})
 #: what every operation may answer, for its description
 _REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"model": Told, "description": "That is not JSON"},
     401: {"model": Told, "description": "No token, or one that does not work"},
     413: {"model": Told, "description": "Longer than a megabyte"},
     422: {"model": Faults, "description": "Something is wrong with what was sent"},

@@ -16,8 +16,7 @@ from digest.issue.overview import overview, posts_in, waits
 from digest.month import Month
 from digest.web.desk.frame import Frame, rooms
 from digest.web.guard import Here
-from subscribers.models import State
-from subscribers.roll import head_count
+from subscribers.roll import receives_anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,7 @@ class Months:
             lines = overview(session)
             seen: dict[str, Any] = {
                 "sources": len(sources_of(session)),
-                "active": head_count(session).get(State.ACTIVE, 0),
-                # The last month first: it is the one that should have an issue.
+                "active": receives_anybody(session),
                 "open": [
                     (str(one), posts_in(session, one), due_at(one, self.schedule), one == current)
                     for one in (current, current.previous)
