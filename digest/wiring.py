@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -129,6 +130,7 @@ def desk_of(settings: Settings, engine: Engine) -> Desk:
         theme=load_theme(settings.theme),
         templates_dir=settings.templates_dir,
         schedule=schedule_of(settings),
+        relay=partial(relay_of, settings),
         passwords=Passwords(),
         suppression=key.get_secret_value().encode() if key else None,
         settings=shown(settings),

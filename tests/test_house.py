@@ -78,7 +78,7 @@ digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
 digest.accounts.editors
-digest.sending.heartbeat
+digest.sending.heartbeat digest.proofs
 digest.sending.courier digest.postroom
 digest.sending.dispatch
 digest.sending.handing
@@ -95,6 +95,8 @@ digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
 digest.web.guard
 digest.web.desk.frame
 digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
+digest.web.desk.letters
+digest.web.desk.draft digest.web.desk.approval
 digest.web.desk.app digest.web.api.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor
 digest.web.app digest.samples_site
@@ -129,8 +131,8 @@ ONLY = {
         "digest.demo",
     },
     # the run's connections, their committer, heartbeat and pace; a look-up of a name, which has no time
-    # limit of its own; premailer's lock; one count for all monitors; two hashes at once; events handed down
-    # to a run by the roots
+    # limit of its own; premailer's lock; one count for all monitors; two hashes at once; a letter is made
+    # once; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
@@ -149,6 +151,7 @@ ONLY = {
         "digest.cli.ticking",
         "digest.web.monitor",
         "digest.accounts.passwords",
+        "digest.proofs",
         "digest.demo",
     },
 }

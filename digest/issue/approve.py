@@ -95,7 +95,11 @@ def drift(session: Session, issue: Issue, render: Callable[[str, int], Rendered]
     *render* takes the nonce and the number to render with. [] where nothing would change.
     """
     frozen = frozen_of(session, issue)
-    fresh = render(frozen.nonce, frozen.number)
+    return differing(render(frozen.nonce, frozen.number), frozen)
+
+
+def differing(fresh: Rendered, frozen: Rendered) -> list[str]:
+    """The parts of a letter that *fresh* has otherwise than *frozen*."""
     return [one.name for one in fields(Rendered) if getattr(fresh, one.name) != getattr(frozen, one.name)]
 
 

@@ -185,6 +185,13 @@ def undone(changes: Iterable[Change]) -> set[int]:
     return gone
 
 
+def rejection(changes: Iterable[Change]) -> Change | None:
+    """Of *changes*, the latest first, the note that says why the draft was not approved; None: none does."""
+    decided = (one for one in changes if one.kind in (Done.REJECTED, Done.APPROVED))
+    last = next(decided, None)
+    return last if last and last.kind is Done.REJECTED else None
+
+
 def last_edit(changes: Iterable[Change]) -> Change | None:
     """Of *changes*, the latest first, the one that taking back a step takes back; None: there is none."""
     listed = list(changes)

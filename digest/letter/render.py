@@ -10,6 +10,7 @@ so that both pages come from one rendering and cannot drift apart.
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -118,20 +119,27 @@ class _Holes:
     name: str
 
 
+@lru_cache(maxsize=4)
+def _templates(templates_dir: Path | None) -> Environment:
+    """The templates, compiled once; one that was changed meanwhile is read again."""
+    found = environment(templates_dir)
+    found.filters |= {
+        "wrapped": wrapped,
+        "underlined": underlined,
+        "numbered": numbered,
+        "ltr": left_to_right,
+    }
+    return found
+
+
 class _Workshop:
-    """What stays the same while one issue is fitted: templates compiled once, words read once."""
+    """What stays the same while one issue is fitted."""
 
     def __init__(self, theme: Theme, templates_dir: Path | None, nonce: str, page: Page) -> None:
         self._theme = theme
         self._nonce = nonce
         self._words: Words = words(page.publication.language, templates_dir)
-        self._environment: Environment = environment(templates_dir)
-        self._environment.filters |= {
-            "wrapped": wrapped,
-            "underlined": underlined,
-            "numbered": numbered,
-            "ltr": left_to_right,
-        }
+        self._environment = _templates(templates_dir)
 
     def inlined(self, page: Page) -> str:
         """A harmless *page* as HTML, still with what is only for the letter or only for the archive."""

@@ -31,6 +31,7 @@ from digest.web.desk.app import Desk, create_desk
 from digest.web.guard import COOKIE, COOKIE_BYTES, form_token
 from digest.web.pages import Pages
 from subscribers.address import parse
+from tests.digest.sending import relay_at
 from tests.digest.website import NOW, RING, SCHEDULE, SECRET, Answer, Site, publication, serving
 
 PASSWORDS = Passwords()
@@ -44,10 +45,13 @@ def kept() -> str:
 
 
 @contextmanager
-def open_desk(store: Path, trusted: tuple[IPv4Network, ...] = (), in_browser: bool = False) -> Iterator[Site]:
+def open_desk(
+    store: Path, trusted: tuple[IPv4Network, ...] = (), in_browser: bool = False, relay: int = 1
+) -> Iterator[Site]:
     """The pages with the desk and the API, on a new SQLite store in the file *store*.
 
-    *in_browser*: they are where their base URL says, so that a real browser may come.
+    *in_browser*: they are where their base URL says, so that a real browser may come. *relay* is the port
+    test copies go to; at port 1 nobody listens.
     """
     port = free_port() if in_browser else 0
     of = publication(base_url=f"http://127.0.0.1:{port}") if in_browser else publication()
@@ -55,7 +59,7 @@ def open_desk(store: Path, trusted: tuple[IPv4Network, ...] = (), in_browser: bo
     SQLModel.metadata.create_all(engine)
     # As patient as the program's own, or nearly.
     own = open_engine(f"sqlite:///{store}", patience=500)
-    spool, within = store.with_name("spool"), partial(desk_and_api, own, of)
+    spool, within = store.with_name("spool"), partial(desk_and_api, own, of, relay)
     with serving(engine, spool, of, trusted, within=within, port=port) as site:
         yield site
     own.dispose()
@@ -71,7 +75,7 @@ def free_port() -> int:
 
 
 def desk_and_api(
-    engine: Engine, described: Publication, now: Callable[[], datetime]
+    engine: Engine, described: Publication, relay: int, now: Callable[[], datetime]
 ) -> Mapping[str, ASGIApp]:
     """Both, on the store of *engine*."""
     desk = Desk(
@@ -90,6 +94,7 @@ def desk_and_api(
         theme=Theme(),
         templates_dir=None,
         schedule=SCHEDULE,
+        relay=lambda: relay_at(relay),
         passwords=PASSWORDS,
         suppression=SECRET,
         settings={"DIGEST_LANGUAGE": "en", "DIGEST_REPLY_TO": ""},

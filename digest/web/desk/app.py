@@ -16,9 +16,14 @@ from digest.accounts.passwords import Passwords
 from digest.issue.due import Schedule
 from digest.letter.theme import Theme
 from digest.press import Press
+from digest.proofs import Proofs
+from digest.sending.relay import Relay
+from digest.web.desk.approval import Approval
 from digest.web.desk.door import OPEN, Door
+from digest.web.desk.draft import Draft
 from digest.web.desk.frame import Frame
 from digest.web.desk.house import House
+from digest.web.desk.letters import Letters
 from digest.web.desk.months import Months
 from digest.web.desk.people import People
 from digest.web.guard import DeskGuard, origin_of
@@ -33,6 +38,8 @@ class Desk:
     theme: Theme
     templates_dir: Path | None
     schedule: Schedule
+    #: takes the test copies
+    relay: Callable[[], Relay]
     passwords: Passwords
     #: the key of the suppression list; None: not set
     suppression: bytes | None
@@ -54,6 +61,10 @@ def create_desk(desk: Desk) -> ASGIApp:
         Door(frame, desk.engine, desk.passwords, desk.secret, desk.random, desk.now).router()
     )
     inside.include_router(Months(frame, desk.engine, desk.schedule, desk.now).router())
+    proofs = Proofs(desk.press)
+    inside.include_router(Draft(frame, desk.engine, proofs, desk.schedule, desk.now).router())
+    inside.include_router(Letters(frame, desk.engine, proofs, desk.now).router())
+    inside.include_router(Approval(frame, desk.engine, proofs, desk.schedule, desk.relay, desk.now).router())
     inside.include_router(People(frame, desk.engine, desk.suppression, desk.now).router())
     inside.include_router(House(frame, desk.engine, desk.settings).router())
     _catch(inside, frame)

@@ -25,14 +25,15 @@ _POLICY = (
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 #: of a letter in a frame: foreign text that may show its pictures and its own style, and nothing else (S-3)
+_PICTURES = "img-src https: http: data:"
 _LETTER_POLICY = (
-    "sandbox; default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; form-action 'none';"
+    f"sandbox; default-src 'none'; {_PICTURES}; style-src 'unsafe-inline'; form-action 'none';"
     " base-uri 'none'; frame-ancestors 'self'"
 )
 #: the desk speaks English whatever the letters do, with the day before the month and 24 hours
 LANGUAGE = "en-GB"
 #: files that every page shares: their names, media types
-_FILES = {"desk.css": "text/css"}
+_FILES = {"desk.css": "text/css", "issue.css": "text/css", "issue.js": "text/javascript"}
 #: the rooms, as the navigation names them
 ROOMS = (("", "Months"), ("subscribers", "Subscribers"), ("sources", "Sources"), ("settings", "Settings"))
 
@@ -93,10 +94,17 @@ class Frame:
         given = {**_HEADERS, "Content-Security-Policy": _POLICY, **(headers or {})}
         return HTMLResponse(html, status, given)
 
-    def letter(self, html: str) -> Response:
+    def letter(self, html: str, pictures: bool = True) -> Response:
         """A letter, or what is like one, to be seen in a frame of ours; nothing in it can act."""
-        headers = _HEADERS | {"X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": _LETTER_POLICY}
-        return HTMLResponse(html, headers=headers)
+        policy = _LETTER_POLICY if pictures else _LETTER_POLICY.replace(_PICTURES, "img-src 'none'")
+        return HTMLResponse(
+            html, headers=_HEADERS | {"X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": policy}
+        )
+
+    def plain(self, text: str) -> Response:
+        """*text* as it is, to be seen in a frame of ours."""
+        page = self._templates.get_template("desk/plain.html").render(text=text)
+        return self.letter(page, pictures=False)
 
     def go(self, path: str) -> Response:
         """On to *path* of the desk, after something was done."""
