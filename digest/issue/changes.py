@@ -118,6 +118,9 @@ def edit(
     others = [] if seen is None else changes_since(session, issue, seen)
     overtaken = [other for other in others if other.touched.keys() & touched.keys()]
     if overtaken:
+        for other in overtaken:
+            # What undoes the transaction would empty them, too.
+            session.expunge(other)
         raise Overtaken(overtaken, touched)
     return note(session, issue, Done.EDITED, who, told(session, touched), now, touched=touched)
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache, partial
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -23,8 +23,11 @@ from digest.accounts.logins import log_in
 from digest.accounts.models import Role
 from digest.accounts.passwords import Passwords
 from digest.database import open_engine, reading, writing
+from digest.issue.compose import compose
 from digest.letter.page import Publication
 from digest.letter.theme import Theme
+from digest.models import Dated, Issue, Post, Source, Status
+from digest.month import Month
 from digest.press import Press
 from digest.web.api.app import Api, create_api
 from digest.web.desk.app import Desk, create_desk
@@ -66,6 +69,21 @@ def open_desk(
     engine.dispose()
 
 
+def press_of(described: Publication) -> Press:
+    """The press of that publication."""
+    return Press(
+        publication=described,
+        theme=Theme(),
+        templates_dir=None,
+        excerpt_length=280,
+        max_posts=30,
+        first_number=1,
+        keyring=RING,
+        secret=b"k" * 32,
+        bounce_domain=None,
+    )
+
+
 def free_port() -> int:
     """One that nobody listens on."""
     with socket.socket() as free:
@@ -80,17 +98,7 @@ def desk_and_api(
     """Both, on the store of *engine*."""
     desk = Desk(
         engine=engine,
-        press=Press(
-            publication=described,
-            theme=Theme(),
-            templates_dir=None,
-            excerpt_length=280,
-            max_posts=30,
-            first_number=1,
-            keyring=RING,
-            secret=b"k" * 32,
-            bounce_domain=None,
-        ),
+        press=press_of(described),
         theme=Theme(),
         templates_dir=None,
         schedule=SCHEDULE,
@@ -164,3 +172,55 @@ class Visitor:
         if not self.cookie:
             self.get("/desk/login")
         return self.post("/desk/login", {"address": address, "password": password}, **headers)
+
+
+def draft(site: Site, posts: int = 4, hostile: Callable[[int], str] | None = None) -> list[int]:
+    """The ids of the posts of a new draft of September 2015, in the order of the letter: "Post 1", …
+
+    Beside them one that is late and one without a date. *hostile* makes what they say, of a number.
+    """
+    of = Month.parse("2015-09", publication().zone)
+
+    def post(number: int, at: datetime | None, title: str) -> Post:
+        said = hostile or (lambda place: ("", "The harbour desk", "Rivers", "Low water. " * 40)[place % 4])
+        url = f"https://example.org/{number}"
+        return Post(
+            source_id=1,
+            identity=str(number),
+            guid=f"guid-{number}",
+            url=f"{url}/?{said(4 * number)}" if hostile else url,
+            title=f"{title} {said(4 * number)}".strip(),
+            author=said(4 * number + 1),
+            categories=[said(4 * number + 2)],
+            excerpt=said(4 * number + 3),
+            published_at=at,
+            dated=Dated.INSTANT if at else Dated.NONE,
+            date_note=said(4 * number) if not at else "",
+            first_seen_at=NOW,
+            changed_at=NOW,
+        )
+
+    with writing(site.engine) as session:
+        session.add(Source(id=1, place="https://example.org/feed", covered_since=of.start, covered_until=NOW))
+        session.flush()
+        rows = [
+            post(number, of.end - timedelta(hours=10 * number), f"Post {number}")
+            for number in range(1, posts + 1)
+        ]
+        session.add_all([*rows, post(posts + 1, of.start - timedelta(days=2), "Late")])
+        session.add(post(posts + 2, None, "Undated"))
+        session.flush()
+        earlier = of.previous
+        session.add(
+            Issue(
+                month=str(earlier),
+                status=Status.SKIPPED,
+                window_start=earlier.start,
+                window_end=earlier.end,
+                timezone=of.zone.key,
+                created_at=NOW,
+            )
+        )
+        session.flush()
+        compose(session, of, NOW, 1)
+        return [one.id for one in rows if one.id is not None]

@@ -13,9 +13,11 @@ from starlette.routing import BaseRoute, Mount
 from digest.accounts.bearer import revoke_token
 from digest.accounts.models import ApiToken, Attempt, Editor, Login, Role
 from digest.database import reading, writing
+from digest.issue.models import Change
+from digest.models import Item
 from digest.web.desk.frame import rooms
 from digest.web.guard import ApiGuard, DeskGuard, form_token, is_own, only, origin_of, way_back
-from tests.digest.desk import Visitor, api_token, editor, open_desk
+from tests.digest.desk import Visitor, api_token, draft, editor, open_desk
 from tests.digest.website import Answer, Site
 
 OWN = "https://letters.example.org"
@@ -40,7 +42,10 @@ class House:
     def rows(self) -> list[object]:
         """All that a request could change, but when somebody was last seen."""
         with reading(self.site.engine) as session:
-            accounts = [session.exec(select(table)).all() for table in (Editor, Login, Attempt, ApiToken)]
+            accounts = [
+                session.exec(select(table)).all()
+                for table in (Editor, Login, Attempt, ApiToken, Item, Change)
+            ]
             return [*self.site.contents(), [[repr(one) for one in rows] for rows in accounts]]
 
 
@@ -48,6 +53,7 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with open_desk(tmp_path_factory.mktemp("desk") / "digest.db") as site:
         site.person(CANARY)
+        draft(site)
         ben, anna = (
             Visitor.logged_in(site, editor(site, f"{name}@example.org", role))
             for name, role in (("ben", Role.EDITOR), ("anna", Role.APPROVER))

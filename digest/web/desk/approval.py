@@ -127,20 +127,10 @@ class Approval:
             issue = issue_at(session, self.frame, month)
             which = Month.parse(issue.month, self.frame.publication.zone)
             values: dict[str, Any] = {}
-            if issue.status in UNSENT:
-                rendered = self.proofs.of(session, issue).rendered
-                findings = self.proofs.findings(session, issue, now)
-                values = {"rendered": rendered, "findings": findings, "errors": _errors(findings)}
-            if issue.status is Status.APPROVED:
-                frozen, fresh = frozen_of(session, issue), self.proofs.again(session, issue).rendered
-                changes = history(session, issue)
-                values |= {
-                    "drift": [one for one in differing(fresh, frozen) if one not in SAID_BY_TEXT],
-                    "drifted": fresh != frozen,
-                    "diff": difference(frozen.text, fresh.text),
-                    "left": _left(changes, fresh),
-                    "fresh": fresh.fingerprint,
-                }
+            try:
+                values = self._looked_at(session, issue, now)
+            except DigestError as error:
+                told, status = f"No letter can be made: {error}", 409
             return self.frame.show(
                 "approve",
                 visit,
@@ -148,7 +138,7 @@ class Approval:
                 here="months",
                 month=issue.month,
                 issue=issue,
-                unsent=issue.status in UNSENT,
+                unsent="rendered" in values,
                 may=visit.who.may(Role.APPROVER),
                 told=told,
                 went_wrong=status != 200,
@@ -160,6 +150,24 @@ class Approval:
                 said={name: visit.said(name) for name in ("when", "at", "note")},
                 **values,
             )
+
+    def _looked_at(self, session: Session, issue: Issue, now: datetime) -> dict[str, Any]:
+        """What approving *issue* is decided by; {} where there is nothing to decide."""
+        if issue.status not in UNSENT:
+            return {}
+        rendered = self.proofs.of(session, issue).rendered
+        findings = self.proofs.findings(session, issue, now)
+        values = {"rendered": rendered, "findings": findings, "errors": _errors(findings)}
+        if issue.status is Status.DRAFT:
+            return values
+        frozen, fresh = frozen_of(session, issue), self.proofs.again(session, issue).rendered
+        return values | {
+            "drift": [one for one in differing(fresh, frozen) if one not in SAID_BY_TEXT],
+            "drifted": fresh != frozen,
+            "diff": difference(frozen.text, fresh.text),
+            "left": _left(history(session, issue), fresh),
+            "fresh": fresh.fingerprint,
+        }
 
 
 def moment_of(when: str, at: str, now: datetime, zone: Any) -> datetime | None:

@@ -36,7 +36,7 @@ from digest.issue.due import Schedule, deadline, due_at
 from digest.issue.explain import Verdict, explain
 from digest.issue.models import Change, Done
 from digest.issue.overview import overview, waits
-from digest.letter.page import Page
+from digest.letter.page import Card, Page
 from digest.lint.finding import Finding, Severity
 from digest.models import Issue, Item, Post, Status
 from digest.month import Month
@@ -48,6 +48,8 @@ from digest.web.guard import Here, Visit
 
 #: fields of the forms that hold an editor's own words
 TEXTS = frozenset({"subject", "preheader", "intro", "title", "excerpt"})
+#: characters of a quotation that tell which item it is of
+QUOTED = 12
 LONGEST_ORIGINAL = 1200  # characters of a post's text beside the excerpt
 LONGEST_SUBJECT = 200  # characters
 LONGEST_EXCERPT = 4000
@@ -205,7 +207,13 @@ class Draft:
             page = self.proofs.press.page(session, issue)
             # Whoever has scripts sees the change first, and what the lint says of it when it has looked.
             later = "later" in request.query_params
-            findings = [] if later or is_frozen(issue) else self.proofs.findings(session, issue, now)
+            findings: list[Finding] = []
+            try:
+                if not later and not is_frozen(issue):
+                    findings = self.proofs.findings(session, issue, now)
+            except DigestError as error:
+                # A template, or words so long that no letter holds them: what is to be mended is here.
+                problem = problem or f"no letter can be made: {error}"
             verdicts = explain(session, which, now)
             changes = history(session, issue)
             line = next(one for one in overview(session) if one.month == issue.month)
@@ -273,22 +281,25 @@ def _rows(
             card.title,
             card.excerpt,
             why.get(post.id, ""),
-            [one for one in findings if _speaks_of(one, card.title, card.url)],
+            [one for one in findings if _speaks_of(one, card)],
         )
         for (item, post), card in zip(items, page.cards, strict=True)
     ]
 
 
-def _speaks_of(finding: Finding, title: str, url: str | None) -> bool:
-    """Whether *finding* is about the item of that title and link; its place quotes at most 60 characters."""
+def _speaks_of(finding: Finding, card: Card) -> bool:
+    """Whether *finding* is about that item: it names its title or link, or quotes from its words."""
     said = f"{finding.place} {finding.message}"
-    return title[:50] in said or (url is not None and url in said)
+    quoted = finding.place.partition(": ")[2].strip("“…”")
+    tells = len(quoted) >= QUOTED or finding.point == "drafts"
+    own = tells and (quoted in card.title or quoted in card.excerpt)
+    return own or card.title[:50] in said or (card.url is not None and card.url in said)
 
 
 def _anchor(finding: Finding, page: Page, session: Session, issue: Issue) -> str:
     """The id of what *finding* is about on the page."""
     for (_item, post), card in zip(items_of(session, issue), page.cards, strict=True):
-        if _speaks_of(finding, card.title, card.url):
+        if _speaks_of(finding, card):
             return f"post-{post.id}"
     return next((name for name in ("subject", "preheader") if name in finding.point), "letter")
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from digest.database import reading
-from digest.errors import UsageError
+from digest.errors import DigestError, UsageError
 from digest.issue.approve import frozen_of
 from digest.issue.compose import find_issue
 from digest.letter.preview import in_scheme, parts_of
@@ -81,7 +81,10 @@ class Letters:
         view = View.of(request.query_params)
         with reading(self.engine) as session:
             issue = issue_at(session, self.frame, month)
-            rendered = content_of(session, issue, self.proofs)
+            try:
+                rendered = content_of(session, issue, self.proofs)
+            except DigestError as error:
+                return self.frame.plain(str(error))
             reader = reader_of(session, view)
         press, now = self.proofs.press, self.now()
         letter = (
