@@ -6,6 +6,7 @@ const PARTS = ["standing", "told", "findings", "words", "items-heading", "items"
 const main = document.getElementById("main");
 let sending = Promise.resolve();
 let turn = 0;
+let dragged = null;
 // From a version of the issue to the one that our own change made of it, and nobody else's.
 const ours = new Map();
 
@@ -39,7 +40,7 @@ function show(html) {
     const fresh = part(id, page);
     if (!old || !fresh || old.outerHTML === fresh.outerHTML) continue;
     if (id === "letter") letter(old, fresh);
-    else if (!(old.contains(active) && typing(active))) old.replaceWith(fresh);
+    else if (!(old.contains(active) && typing(active)) && !(dragged && id === "items")) old.replaceWith(fresh);
   }
   for (const id of open) {
     const details = document.querySelector(`#${id} details`);
@@ -90,7 +91,7 @@ async function look(address, mine) {
   for (const id of ["findings", "items"]) {
     const old = document.getElementById(id);
     const fresh = page.getElementById(id);
-    const used = id === "items" && (old?.contains(document.activeElement) || old?.querySelector("details[open]"));
+    const used = id === "items" && (dragged || old?.contains(document.activeElement) || old?.querySelector("details[open]"));
     if (mine === turn && old && fresh && !used) old.replaceWith(fresh);
   }
 }
@@ -132,7 +133,10 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-look]");
   if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
   event.preventDefault();
-  const url = new URL(link.href);
+  // The links are those of the last answer: what was chosen since then counts, too.
+  const url = new URL(location.href);
+  url.searchParams.set(...link.dataset.look.split("="));
+  url.searchParams.delete("since");
   history.replaceState(null, "", url.pathname + url.search);
   url.searchParams.set("later", "1");
   url.hash = "";
@@ -199,8 +203,10 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const active = document.activeElement;
-  if (event.key === "Escape" && typing(active) && active.closest(".item")) {
-    active.closest(".item").focus();
+  const edited = event.key === "Escape" && active && active.closest(".item details[open]");
+  if (edited) {
+    edited.closest(".item").focus();
+    edited.open = false;
     return;
   }
   const keys = document.getElementById("keys");
@@ -220,7 +226,6 @@ document.addEventListener("change", (event) => {
 });
 
 // By dragging.
-let dragged = null;
 const unmarked = () => {
   for (const one of document.querySelectorAll(".before, .after, .dragged")) one.classList.remove("before", "after", "dragged");
 };
