@@ -270,6 +270,13 @@ def test_who_approves_says_when(room: Room) -> None:
     room.decide("approve", when="at", at="2015-10-02T18:30")
     assert room.issue().send_at == datetime(2015, 10, 2, 15, 30, tzinfo=UTC)
     assert "2 October 2015, 18:30" in room.ben.get("/desk/").text
+    # Approved again it goes at the same moment, unless another is chosen.
+    assert 'value="2015-10-02T18:30"' not in room.anna.get(f"{HERE}/approve").text
+    with writing(room.site.engine) as session:
+        session.get_one(Post, room.posts[0]).title = "Corrected"
+    again = room.anna.get(f"{HERE}/approve").text
+    assert 'value="at" checked' in again
+    assert 'value="2015-10-02T18:30"' in again
     assert "2 October 2015, 18:30" in room.ben.get(f"{HERE}/approve").text
 
 

@@ -147,9 +147,17 @@ class Approval:
                 passed=now >= due_at(which, self.schedule),
                 deadline=deadline(which, self.schedule),
                 schedule=self.schedule,
-                said={name: visit.said(name) for name in ("when", "at", "note")},
+                said=self._said(visit, issue),
                 **values,
             )
+
+    def _said(self, visit: Visit, issue: Issue) -> dict[str, str]:
+        """What the forms are filled with: what was posted, else the moment that was chosen before."""
+        said = {name: visit.said(name) for name in ("when", "at", "note")}
+        if not said["when"] and issue.send_at and issue.send_at > self.now():
+            local = issue.send_at.astimezone(self.frame.publication.zone)
+            said |= {"when": "at", "at": f"{local:%Y-%m-%dT%H:%M}"}
+        return said
 
     def _looked_at(self, session: Session, issue: Issue, now: datetime) -> dict[str, Any]:
         """What approving *issue* is decided by; {} where there is nothing to decide."""
