@@ -77,12 +77,21 @@ async function ask(url, options) {
     const address = new URL(answer.url);
     address.searchParams.delete("later");
     if (answer.url.includes("/login")) location.assign(answer.url);
-    else show(html);
+    else if (answer.ok || answer.status === 409) show(html);
+    else tell(`${new DOMParser().parseFromString(html, "text/html").querySelector("h1").textContent}.`);
     if (document.querySelector("[data-looking]")) look(address, ++turn);
   } catch {
-    const told = document.getElementById("told");
-    if (told) told.textContent = "That was not saved: the desk does not answer. Try it once more.";
+    tell("The desk does not answer.");
   }
+}
+
+// What was written stays where it was written.
+function tell(why) {
+  const told = document.getElementById("told");
+  const words = document.createElement("p");
+  words.className = "problem";
+  words.textContent = `Nothing was saved: ${why} Copy what you wrote, and open this page anew.`;
+  told.replaceChildren(words);
 }
 
 // What the lint says comes after the letter, which is looked at first.
@@ -107,7 +116,7 @@ function send(form, name, value) {
     let version = fields.get("version");
     while (ours.has(version)) version = ours.get(version);
     fields.set("version", version);
-    return ask(action, { method: "POST", body: fields });
+    return ask(action, { method: "POST", body: fields, keepalive: true });
   });
   return sending;
 }
@@ -126,6 +135,12 @@ document.addEventListener("change", (event) => {
   if (!form || !typing(event.target)) return;
   const button = form.querySelector("button[name=act]");
   send(form, "act", button.value);
+});
+
+// Who leaves the page while writing is asked first.
+window.addEventListener("beforeunload", (event) => {
+  const field = document.activeElement;
+  if (typing(field) && field.closest("form[data-live]") && field.value !== field.defaultValue) event.preventDefault();
 });
 
 // Another look at the letter, in the same place.

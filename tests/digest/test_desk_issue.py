@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from digest.accounts.models import Role
 from digest.database import reading, writing
+from digest.errors import DigestError
 from digest.issue.approve import frozen_of
 from digest.issue.compose import issue_of, items_of
 from digest.letter.preview import in_scheme, parts_of
@@ -286,7 +287,7 @@ def test_a_moment_is_one_of_the_publications_clocks() -> None:
     assert moment_of("now", "", now, zone) == now
     assert moment_of("at", "2015-10-25T02:30", now, zone) == datetime(2015, 10, 24, 23, 30, tzinfo=UTC)
     for wrong in ("2016-03-27T03:30", "2015-10-02T09:00+02:00", "", "2015-10-01T08:59"):
-        with pytest.raises(Exception, match=r"clocks|Say the day|has passed"):
+        with pytest.raises(DigestError, match=r"clocks|Say the day|has passed"):
             moment_of("at", wrong, now, zone)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import unified_diff
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -178,7 +179,7 @@ class Approval:
         }
 
 
-def moment_of(when: str, at: str, now: datetime, zone: Any) -> datetime | None:
+def moment_of(when: str, at: str, now: datetime, zone: ZoneInfo) -> datetime | None:
     """When an issue is to fall due: *when* is usual (None), now, or at the local time *at*.
 
     DigestError where *at* is no time, has passed, or is skipped by the clocks of *zone* that day.

@@ -215,6 +215,7 @@ class Draft:
                 # A template, or words so long that no letter holds them: what is to be mended is here.
                 problem = problem or f"no letter can be made: {error}"
             verdicts = explain(session, which, now)
+            rows = _rows(items_of(session, issue), page, verdicts.verdicts, findings)
             changes = history(session, issue)
             line = next(one for one in overview(session) if one.month == issue.month)
             seen = version(session, issue)
@@ -226,12 +227,12 @@ class Draft:
                 "deadline": deadline(which, self.schedule),
                 "schedule": self.schedule,
                 "page": page,
-                "rows": _rows(items_of(session, issue), page, verdicts.verdicts, findings),
+                "rows": rows,
                 "out": sorted(
                     (one for one in verdicts.verdicts if not one.is_in), key=lambda one: not one.offered
                 ),
                 "incomplete": verdicts.incomplete,
-                "findings": [(one, _anchor(one, page, session, issue)) for one in findings],
+                "findings": [(one, _anchor(one, rows)) for one in findings],
                 "errors": sum(one.severity is Severity.ERROR for one in findings),
                 "looking": later,
                 "changes": changes,
@@ -296,11 +297,12 @@ def _speaks_of(finding: Finding, card: Card) -> bool:
     return own or card.title[:50] in said or (card.url is not None and card.url in said)
 
 
-def _anchor(finding: Finding, page: Page, session: Session, issue: Issue) -> str:
+def _anchor(finding: Finding, rows: Sequence[Row]) -> str:
     """The id of what *finding* is about on the page."""
-    for (_item, post), card in zip(items_of(session, issue), page.cards, strict=True):
-        if _speaks_of(finding, card):
-            return f"post-{post.id}"
+    about = (row for row in rows if finding in row.findings)
+    row = next(about, None)
+    if row is not None:
+        return f"post-{row.post.id}"
     return next((name for name in ("subject", "preheader") if name in finding.point), "letter")
 
 

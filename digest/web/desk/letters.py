@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request
@@ -23,7 +22,7 @@ from digest.proofs import Proofs
 from digest.web.desk.frame import Frame, rooms
 from digest.web.guard import Here
 from subscribers.models import Subscriber
-from subscribers.roll import search
+from subscribers.roll import find, search
 
 #: how a letter can be looked at: what is chosen, from what; the first of each unless asked otherwise
 CHOICES = {
@@ -123,5 +122,7 @@ def is_frozen(issue: Issue) -> bool:
 
 def reader_of(session: Session, view: View) -> Subscriber | None:
     """Whom the letter is shown for; None: for nobody who exists."""
-    found: list[Any] = search(session, view.reader, most=1) if view.reader else []
-    return found[0] if found else None
+    if not view.reader:
+        return None
+    exact = find(session, view.reader.casefold())
+    return exact or next(iter(search(session, view.reader, most=1)), None)
