@@ -129,6 +129,8 @@ class Post(SQLModel, table=True):
         ),
         Index("post_published_at", "published_at"),
         Index("post_link_key", "link_key"),
+        # With it a month is found by two indexes; without, every post is read, text and all.
+        Index("post_month", "month"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -207,6 +209,8 @@ class Issue(SQLModel, table=True):
     fingerprint: str | None = None
     approved_at: datetime | None = Field(default=None, sa_type=Instant)
     approved_by: str | None = None
+    #: when it falls due, as whoever approved it chose; None: as the settings say
+    send_at: datetime | None = Field(default=None, sa_type=Instant)
     #: when the audience was frozen, and how many it was
     frozen_at: datetime | None = Field(default=None, sa_type=Instant)
     frozen_count: int | None = None

@@ -4,8 +4,8 @@ It is made once by a composition root and handed down; it holds no session and k
 """
 
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -94,10 +94,11 @@ class Press:
 
     def render(self, session: Session, issue: Issue) -> tuple[Rendered, Page]:
         """*issue* as it would be frozen now, and the page as it fits into a letter."""
-        return self._rendered(self.page(session, issue), self.nonce(issue))
+        return self.rendered(self.page(session, issue), self.nonce(issue))
 
-    def _rendered(self, page: Page, nonce: str) -> tuple[Rendered, Page]:
-        return fitted(page, theme=self.theme, templates_dir=self.templates_dir, nonce=nonce)
+    def rendered(self, page: Page, nonce: str, like: Page | None = None) -> tuple[Rendered, Page]:
+        """*page* as it would be frozen, and as it fits into a letter; *like* as `fitted` takes it."""
+        return fitted(page, theme=self.theme, templates_dir=self.templates_dir, nonce=nonce, like=like)
 
     def nonce(self, issue: Issue) -> str:
         """16 hex digits that only the holder of the keys can know, the same for the same month."""
@@ -111,32 +112,40 @@ class Press:
         """The letter as a reader would get it; its links are genuine and move nobody."""
         return self.stencil(rendered).letter(SAMPLES[0], now)
 
+    def sample_for(self, rendered: Rendered, address: str, name: str, now: datetime) -> Letter:
+        """The letter as the reader of that address would get it, but for its links, which move nobody."""
+        return self.stencil(rendered).letter(replace(SAMPLES[0], address=address, name=name), now)
+
     def proof(
         self, session: Session, issue: Issue, now: datetime, answers: Mapping[str, Answer] | None = None
     ) -> Proof:
         """*issue* as it would be frozen now, and what is to be said of it; *answers* are the web's."""
         rendered, page = self.render(session, issue)
-        ready = self.stencil(rendered)
-        one, other = (ready.letter(recipient, now) for recipient in SAMPLES)
         findings = [
-            *check(one.content, other=other.content, page=page),
+            *self.checked(rendered, page, now),
             *answering(page, answers or {}),
+            *self.told(session, issue, page),
+        ]
+        return Proof(rendered, page, self.sample(rendered, now), findings)
+
+    def checked(self, rendered: Rendered, page: Page, now: datetime) -> list[Finding]:
+        """What would hurt in an inbox of *rendered*, which is *page*; errors first."""
+        ready = self.stencil(rendered)
+        one, other = (ready.letter(recipient, now).content for recipient in SAMPLES)
+        return check(one, other=other, page=page)
+
+    def told(self, session: Session, issue: Issue, page: Page) -> list[Finding]:
+        """What the letter of *page* does not tell: what was cut, lost pictures, titles nobody wrote."""
+        return [
             *cut(self.page(session, issue), page),
             *picture_findings(session, issue),
             *proposed(session, issue),
         ]
-        return Proof(rendered, page, one, findings)
 
     def approve(self, session: Session, issue: Issue, by: str, now: datetime) -> str:
         """*issue* is frozen as it is now; its fingerprint. DigestError while the lint has errors."""
         proof = self.proof(session, issue, now)
-        if proof.errors:
-            first = proof.errors[0]
-            more = f" (and {len(proof.errors) - 1} more)" if len(proof.errors) > 1 else ""
-            raise DigestError(
-                f"{issue.month} has errors{more}: {first.place}: {first.message} {first.mend}"
-                f" `digest issue check {issue.month}` shows all"
-            )
+        require_no_error(issue, proof.findings)
         return approve(session, issue, proof.rendered, by, now)
 
     def forms(self, session: Session, issue: Issue) -> tuple[list[Form], list[Finding]]:
@@ -148,9 +157,21 @@ class Press:
         """The parts of the letter that have changed since *issue* was approved."""
 
         def fresh(nonce: str, number: int) -> Rendered:
-            return self._rendered(self.page(session, issue, number), nonce)[0]
+            return self.rendered(self.page(session, issue, number), nonce)[0]
 
         return drift(session, issue, fresh)
+
+
+def require_no_error(issue: Issue, findings: Sequence[Finding]) -> None:
+    """DigestError, with the first of them, where there are errors among *findings*."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise DigestError(
+            f"{issue.month} has errors{more}: {first.place}: {first.message} {first.mend}"
+            f" `digest issue check {issue.month}` shows all"
+        )
 
 
 def proposed(session: Session, issue: Issue) -> list[Finding]:

@@ -111,7 +111,11 @@ class Subscriber(SQLModel, table=True):
 class Consent(SQLModel, table=True):
     """One line of proof: who did what, when, from where, to which words. Only ever added to."""
 
-    __table_args__ = (CheckConstraint(one_of("act", Act), name="consent_act"),)
+    __table_args__ = (
+        CheckConstraint(one_of("act", Act), name="consent_act"),
+        # How the list grows is counted from it alone.
+        Index("consent_act_at", "act", "at"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     subscriber_id: int = Field(foreign_key="subscriber.id", index=True)

@@ -18,6 +18,8 @@ from jinja2.bccache import Bucket
 from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
+import digest.accounts.models
+import digest.issue.models
 import digest.models
 import digest.returns.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)

@@ -17,7 +17,7 @@ subscribers
 subscribers.columns subscribers.tokens subscribers.address subscribers.files
 subscribers.models subscribers.headings
 subscribers.suppression subscribers.evidence subscribers.sheet subscribers.report
-subscribers.audience subscribers.roll subscribers.limits
+subscribers.audience subscribers.roll subscribers.limits subscribers.growth
 subscribers.arrivals subscribers.departures
 subscribers.lifecycle
 subscribers.exchange subscribers.tickets
@@ -25,10 +25,12 @@ subscribers.wishes
 subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
-digest.doctor digest.returns digest.web digest.cli digest.migrations
+digest.returns digest.doctor digest.accounts digest.web digest.web.desk digest.web.api digest.cli
+digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
-digest.models digest.database digest.vintage
+digest.models digest.database digest.vintage digest.accounts.models digest.issue.models
+digest.accounts.passwords digest.accounts.attempts digest.accounts.logins digest.accounts.bearer
 digest.month digest.migrating
 digest.migrations.new
 
@@ -64,8 +66,10 @@ digest.lint.recipient digest.lint.looks digest.lint.content digest.lint.filters 
 digest.lint.legible digest.lint.buttons digest.lint.cut digest.lint.weights
 digest.lint.check
 
-digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
-digest.issue.edit digest.issue.explain digest.issue.contents digest.issue.pictures
+digest.issue.compose digest.issue.due digest.issue.history
+digest.issue.edit digest.issue.explain digest.issue.contents digest.issue.overview
+digest.issue.document digest.issue.changes digest.issue.pictures
+digest.issue.approve
 
 digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
@@ -81,7 +85,8 @@ digest.sending.runs digest.sending.pace
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
-digest.sending.heartbeat
+digest.accounts.editors
+digest.sending.heartbeat digest.proofs
 digest.sending.courier digest.postroom
 digest.sending.dispatch
 digest.sending.handing
@@ -102,7 +107,13 @@ digest.doctor.examine
 
 digest.tick
 digest.job
-digest.web.pages digest.web.serving digest.web.forms
+digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
+digest.web.guard
+digest.web.desk.frame
+digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
+digest.web.desk.letters
+digest.web.desk.draft digest.web.desk.approval
+digest.web.desk.app digest.web.api.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks
 digest.web.app digest.samples_site
 digest.wiring
@@ -110,7 +121,7 @@ digest.patient
 digest.demo digest.cli.opened digest.cli.ending
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store digest.cli.bounces
-digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
+digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking digest.cli.accounts
 digest.cli.starting digest.cli.serving digest.cli.working digest.cli.examining
 digest.cli.app
 """
@@ -140,8 +151,8 @@ ONLY = {
         "digest.demo",
     },
     # the run's connections, their committer, heartbeat and pace; a look-up of a name and a part of doctor's
-    # round, which have no time limit of their own; premailer's lock; one count for all monitors; events
-    # handed down to a run by the roots
+    # round, which have no time limit of their own; premailer's lock; one count for all monitors; two hashes
+    # at once; a letter is made once; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
@@ -161,6 +172,8 @@ ONLY = {
         "digest.cli.ticking",
         "digest.web.monitor",
         "digest.web.hooks",
+        "digest.accounts.passwords",
+        "digest.proofs",
         "digest.demo",
     },
 }
@@ -287,6 +300,7 @@ SQL = {
     "subscribers.suppression",
     "subscribers.audience",
     "subscribers.roll",
+    "subscribers.growth",
     "subscribers.limits",
     "subscribers.arrivals",
     "subscribers.departures",
@@ -304,7 +318,13 @@ SQL = {
     "digest.issue.explain",
     "digest.issue.contents",
     "digest.issue.approve",
+    "digest.issue.changes",
     "digest.issue.history",
+    "digest.issue.overview",
+    "digest.accounts.attempts",
+    "digest.accounts.logins",
+    "digest.accounts.editors",
+    "digest.accounts.bearer",
     "digest.notices",
     "digest.outbox",
     "digest.forgetting",

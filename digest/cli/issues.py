@@ -10,13 +10,13 @@ import typer
 from sqlmodel import Session
 
 from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, say_table, warn
-from digest.cli.posts import post_shown
 from digest.database import reading, writing
 from digest.errors import FaultFound, UsageError
 from digest.issue import edit as editing
 from digest.issue.approve import cancel, pause, resume, withdraw
-from digest.issue.compose import compose, issue_of, items_of
-from digest.issue.contents import default_subject
+from digest.issue.changes import edit as record
+from digest.issue.compose import compose, issue_of
+from digest.issue.document import issue_document
 from digest.issue.explain import explain, incomplete
 from digest.issue.pictures import note_pictures, pictures_of
 from digest.letter.budget import Form
@@ -45,7 +45,7 @@ def build(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     which = house.month(month)
     with writing(house.engine) as session:
         composed = compose(session, which, clock(), house.settings.min_posts)
-        shown, given_up = _shown(session, composed.issue, which, house)
+        shown, given_up = _shown(session, composed.issue, house)
         short = incomplete(session, which, clock())
     if as_json:
         say_json(shown)
@@ -65,7 +65,7 @@ def show(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     which = house.month(month)
     with reading(house.engine) as session:
         issue = issue_of(session, which)
-        shown, given_up = _shown(session, issue, which, house)
+        shown, given_up = _shown(session, issue, house)
         drifted = press_of(house.settings).drift(session, issue) if issue.status is Status.APPROVED else []
     if as_json:
         say_json(shown | {"drift": drifted})
@@ -93,45 +93,19 @@ def _marks(item: dict[str, Any]) -> str:
 SAID_FORM = {Form.SHORTENED.value: "shortened", Form.TITLE.value: "title only", Form.WEB.value: "web only"}
 
 
-def _shown(session: Session, issue: Issue, month: Month, house: Opened) -> tuple[dict[str, Any], list[str]]:
+def _shown(session: Session, issue: Issue, house: Opened) -> tuple[dict[str, Any], list[str]]:
     """The document of `issue show --json`, and what had to be given up for the letter's size."""
-    items = items_of(session, issue)
-    forms: list[Form | None] = [None] * len(items)
+    forms: list[Form] | None = None
     given_up: list[str] = []
     # What has been sent stands as it was frozen, whatever its items would come to now.
     if issue.status in (Status.DRAFT, Status.APPROVED):
         try:
-            found, findings = press_of(house.settings).forms(session, issue)
+            forms, findings = press_of(house.settings).forms(session, issue)
         except UsageError as error:
             given_up = [str(error)]
         else:
-            forms, given_up = list(found), [f"{one.place}: {one.message} {one.mend}" for one in findings]
-    document = {
-        "issue": issue.month,
-        "number": issue.number,
-        "status": issue.status.value,
-        "reason": issue.reason,
-        "window": {
-            "start": month.start.astimezone(month.zone).isoformat(),
-            "end": month.end.astimezone(month.zone).isoformat(),
-            "timezone": month.zone.key,
-        },
-        "subject": issue.subject or default_subject(house.settings.publication, month),
-        "fingerprint": issue.fingerprint,
-        "items": [
-            {
-                "position": place,
-                "pinned": item.pinned,
-                "title": item.title or post.title,
-                "url": post.url,
-                "excerpt": post.excerpt if item.excerpt is None else item.excerpt,
-                "form": form.value if form else None,
-                "post": post_shown(post),
-            }
-            for place, ((item, post), form) in enumerate(zip(items, forms, strict=True), 1)
-        ],
-    }
-    return document, given_up
+            given_up = [f"{one.place}: {one.message} {one.mend}" for one in findings]
+    return issue_document(session, issue, house.settings.publication, forms), given_up
 
 
 @app.command(name="explain")
@@ -185,27 +159,29 @@ def edit(
     house = opened(ctx)
     with writing(house.engine) as session:
         issue = issue_of(session, house.month(month))
-        editing.require_draft(issue)
-        # By number first, so that the numbers are those the editor has just read.
-        if item is not None and title is not None:
-            editing.retitle(session, issue, item, title)
-        if item is not None and excerpt is not None:
-            editing.rewrite(session, issue, item, excerpt)
-        if brief is not None:
-            editing.shorten_to_titles(session, issue, _numbers(brief, "--brief"))
-        if drop is not None:
-            editing.drop(session, issue, drop)
-        if unpin:
-            editing.unpin(session, issue)
-        if pin is not None:
-            editing.pin(session, issue, pin)
-        if order is not None:
-            editing.reorder(session, issue, _numbers(order, "--order"))
-        if add is not None:
-            editing.add(session, issue, add)
-        words = intro_file.read_text(encoding="utf-8") if intro_file else intro
-        editing.reword(issue, subject=subject, preheader=preheader, intro=words)
-        session.add(issue)
+
+        def change() -> None:
+            # By number first, so that the numbers are those the editor has just read.
+            if item is not None and title is not None:
+                editing.retitle(session, issue, item, title)
+            if item is not None and excerpt is not None:
+                editing.rewrite(session, issue, item, excerpt)
+            if brief is not None:
+                editing.shorten_to_titles(session, issue, _numbers(brief, "--brief"))
+            if drop is not None:
+                editing.drop(session, issue, drop)
+            if unpin:
+                editing.unpin(session, issue)
+            if pin is not None:
+                editing.pin(session, issue, pin)
+            if order is not None:
+                editing.reorder(session, issue, _numbers(order, "--order"))
+            if add is not None:
+                editing.add(session, issue, add)
+            words = intro_file.read_text(encoding="utf-8") if intro_file else intro
+            editing.reword(issue, subject=subject, preheader=preheader, intro=words)
+
+        record(session, issue, change, editor(), clock())
     show(ctx, month, as_json=False)
 
 
@@ -342,7 +318,7 @@ def _change(ctx: typer.Context, month: str, change: Callable[[Session, Issue, da
 @app.command(name="withdraw")
 def withdraw_(ctx: typer.Context, month: str = MONTH) -> None:
     """Make an approved issue a draft again, while nothing is sent."""
-    _change(ctx, month, lambda session, issue, _now: withdraw(session, issue))
+    _change(ctx, month, lambda session, issue, now: withdraw(session, issue, editor(), now))
 
 
 REASON = typer.Option("by hand", help="Why, for whoever looks later.")

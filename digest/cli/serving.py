@@ -23,7 +23,7 @@ def demo(
     """Show the whole way on sample posts: no accounts, no network."""
     run_demo(directory, secrets.token_hex, say)
     if serve:
-        serve_demo(directory, say)
+        serve_demo(directory, secrets.token_hex, say)
 
 
 @app.command()
@@ -32,7 +32,7 @@ def serve(
     host: str = typer.Option("127.0.0.1", help="The address to listen on."),
     port: int = typer.Option(8000, help="The port to listen on."),
 ) -> None:
-    """Serve the public pages and the archive, and answer by mail what is asked for on them."""
+    """Serve the public pages, the archive, the desk and the API, and answer what is asked for on the form."""
     house = opened(ctx)
     try:
         answer = answering(house.settings, house.engine)
@@ -42,4 +42,5 @@ def serve(
     pages = pages_of(house.settings, house.engine, answer)
     listening = listen(host, port)
     say(f"serving {house.settings.publication_name} on http://{host}:{port}/archive")
+    say(f"the desk is at {house.settings.base_url}/desk/; `digest editors add` lets somebody in")
     serve_pages(pages, listening, house.settings.trusted_proxies)

@@ -207,7 +207,7 @@ def test_approval_freezes_and_withdrawal_frees(store: Engine) -> None:
     with writing(store) as session:
         issue = issue_of(session, SEPTEMBER)
         assert approve(session, issue, rendered(7, subject="new"), "editor", NOW) != fingerprint
-        withdraw(session, issue)
+        withdraw(session, issue, "editor", NOW)
         assert (issue.status, issue.number, issue.fingerprint) == (Status.DRAFT, None, None)
         with pytest.raises(DigestError, match="not approved"):
             frozen_of(session, issue)
