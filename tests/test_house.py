@@ -111,7 +111,7 @@ digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
 digest.web.guard
 digest.web.desk.frame
 digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
-digest.web.desk.letters
+digest.web.desk.letters digest.web.desk.rows
 digest.web.desk.draft digest.web.desk.approval
 digest.web.desk.app digest.web.api.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks

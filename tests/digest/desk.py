@@ -57,7 +57,9 @@ def open_desk(
     test copies go to; at port 1 nobody listens.
     """
     port = free_port() if in_browser else 0
-    of = publication(base_url=f"http://127.0.0.1:{port}") if in_browser else publication()
+    here = f"http://127.0.0.1:{port}"
+    # Links to this machine are in order only where its site is on it, too.
+    of = publication(base_url=here, url=here) if in_browser else publication()
     engine = open_engine(f"sqlite:///{store}")
     SQLModel.metadata.create_all(engine)
     # As patient as the program's own, or nearly.
