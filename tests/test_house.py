@@ -109,7 +109,7 @@ digest.tick
 digest.job
 digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
 digest.web.guard
-digest.web.desk.frame
+digest.web.desk.frame digest.web.desk.checkup
 digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
 digest.web.desk.letters digest.web.desk.rows
 digest.web.desk.draft digest.web.desk.approval
@@ -162,6 +162,7 @@ ONLY = {
         "digest.sending.heartbeat",
         "digest.sending.handing",
         "digest.sending.pace",
+        "digest.web.desk.checkup",
         "digest.sending.jobs",
         "digest.job",
         "digest.cli.working",

@@ -40,6 +40,7 @@ LOOKS = {
 ROOMS = (
     *("/desk/", "/desk/subscribers", "/desk/subscribers?q=nobody", "/desk/subscribers/growth"),
     *("/desk/subscribers/1", "/desk/sources", "/desk/settings", "/desk/logout", "/desk/nothing"),
+    "/desk/password",
 )
 #: 200 ways of running something, told apart by their number
 PAYLOADS = tuple(
@@ -279,13 +280,14 @@ def test_the_desk_needs_a_keyboard_only(site: Site, browser: Any) -> None:
         page.keyboard.press("Enter")
     assert page.url == local(site, "/desk/subscribers")
     stops = []
-    for _ in range(11):
+    for _ in range(12):
         page.keyboard.press("Tab")
         text, style, width = page.evaluate(FOCUSED)
         assert (text, style, width >= 2) == (text, "solid", True)
         stops.append(text)
     assert stops == [
-        *("To the page", "Slow & Water", "Months", "Subscribers", "Sources", "Settings", "Log out"),
+        *("To the page", "Slow & Water", "Months", "Subscribers", "Sources", "Settings"),
+        *("Password", "Log out"),
         *("how the list grows", "q", "state", "Look"),
     ]
     page.reload()

@@ -358,7 +358,7 @@ def test_an_issue_there_is_not_is_a_page(room: Room) -> None:
 
 
 def test_the_letter_follows_a_change_of_sixty_posts_at_once(tmp_path: Path) -> None:
-    """Measured at 0.2 s, and 0.06 s for the page, which waits for no letter; bounds are ten times the aims."""
+    """Measured at 0.2 s, 0.06 s of it for the page, which waits for no letter; the bounds are for hangs."""
     with open_desk(tmp_path / "digest.db") as site:
         posts = draft(site, 60)
         ben = Visitor.logged_in(site, editor(site, "ben@example.org"))
