@@ -18,7 +18,7 @@ subscribers.columns subscribers.tokens subscribers.address subscribers.files
 subscribers.models subscribers.headings
 subscribers.suppression subscribers.evidence subscribers.sheet subscribers.report
 subscribers.audience subscribers.roll subscribers.limits subscribers.growth
-subscribers.arrivals subscribers.departures
+subscribers.arrivals subscribers.departures subscribers.imports
 subscribers.lifecycle
 subscribers.exchange subscribers.tickets
 subscribers.wishes
@@ -309,6 +309,7 @@ SQL = {
     "subscribers.tickets",
     "subscribers.wishes",
     "subscribers.exchange",
+    "subscribers.imports",
     "subscribers.rights",
     "digest.models",  # a partial index
     "digest.month",
