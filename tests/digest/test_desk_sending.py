@@ -56,7 +56,7 @@ class Room:
 
     def status(self) -> Status:
         with reading(self.engine) as session:
-            return session.exec(select(Issue.status)).one()
+            return session.exec(select(Issue)).one().status
 
 
 @pytest.fixture
@@ -82,6 +82,8 @@ def figures(html: str) -> dict[str, int]:
     ]
     sums = columns.pop()
     assert [sum(column) for column in zip(*columns, strict=True)] == sums
+    *sums, rest = sums
+    assert rest == sums[0] - sums[1]
     assert sums[0] == sum(sums[1:]) == sum(found.values()) == everybody
     assert sums[1] == found["Accepted"]
     over_time = re.findall(r'<th scope="col">From</th>(.*?)</table>', html, re.DOTALL)
@@ -94,9 +96,9 @@ def figures(html: str) -> dict[str, int]:
 def stream(visitor: Visitor) -> Iterator[Any]:
     """The lines of the server-sent events, as they come."""
     with socket.create_connection(("127.0.0.1", visitor.site.port), timeout=5) as connection:
-        head = ("GET {}/events HTTP/1.1", "Host: letters.example.org", "Connection: close", "Cookie: {}={}", "", "")
-        connection.sendall("
-".join(head).format(HERE, COOKIE, visitor.cookie).encode())
+        asked = [f"GET {HERE}/events HTTP/1.1", "Host: letters.example.org", "Connection: close"]
+        asked += [f"Cookie: {COOKIE}={visitor.cookie}", "", ""]
+        connection.sendall("\r\n".join(asked).encode())
         yield connection.makefile("r", encoding="utf-8", newline="\n")
 
 
@@ -141,7 +143,7 @@ def test_the_numbers_add_up_while_letters_go_out_and_a_pause_stops_them(room: Ro
         listening = threading.Thread(target=listen, args=(lines,))
         listening.start()
         with dispatching(room.engine, issue_id, relay) as sending:
-            seen = []
+            seen: list[dict[str, int]] = []
             while len({one["Accepted"] for one in seen}) < 4:
                 seen.append(figures(room.ben.get(HERE).text))
             assert room.ben.post(HERE, {}).headers["location"].startswith(f"{HERE}?since=")

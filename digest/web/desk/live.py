@@ -6,7 +6,7 @@ watch, the store is asked one sixth of the time at most. Between two looks nobod
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,7 +88,7 @@ class Live:
             seen = self._seen.pop(month)
             self._seen[month] = Seen(seen.survey, seen.at, seen.html, float("-inf"), 0.0)
 
-    def stream(self, month: str, is_welcome: Callable[[], bool]) -> Iterator[str]:
+    def stream(self, month: str, is_welcome: Callable[[], bool]) -> Generator[str, None, None]:
         """Server-sent events: what is new, each second, while letters may move and *is_welcome*; bounded."""
         if not self._places.acquire(blocking=False):
             yield f"retry: {LATER}\n\n"

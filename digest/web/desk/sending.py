@@ -23,7 +23,7 @@ from digest.sending.send import take_stock
 from digest.sending.survey import Survey
 from digest.web.desk.frame import Frame, rooms
 from digest.web.desk.letters import issue_at
-from digest.web.desk.live import Live, Seen
+from digest.web.desk.live import MOVING, Live, Seen
 from digest.web.desk.plot import plot
 from digest.web.guard import Here, Visit, only
 
@@ -168,6 +168,7 @@ class Sending:
             month=seen.survey.month,
             seen=seen,
             survey=seen.survey,
+            moving=MOVING,
             may=visit.who.may(Role.APPROVER),
             told=told,
             news=news,
