@@ -85,6 +85,7 @@ digest.sending.runs digest.sending.pace
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
+digest.sending.survey
 digest.accounts.editors
 digest.sending.heartbeat digest.proofs
 digest.sending.courier digest.postroom
@@ -109,10 +110,10 @@ digest.tick
 digest.job
 digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
 digest.web.guard
-digest.web.desk.frame digest.web.desk.checkup
+digest.web.desk.frame digest.web.desk.checkup digest.web.desk.plot digest.web.desk.live
 digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
 digest.web.desk.letters digest.web.desk.rows
-digest.web.desk.draft digest.web.desk.approval
+digest.web.desk.draft digest.web.desk.approval digest.web.desk.sending
 digest.web.desk.app digest.web.api.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks
 digest.web.app digest.samples_site
@@ -151,8 +152,8 @@ ONLY = {
         "digest.demo",
     },
     # the run's connections, their committer, heartbeat and pace; a look-up of a name and a part of doctor's
-    # round, which have no time limit of their own; premailer's lock; one count for all monitors; two hashes
-    # at once; a letter is made once; events handed down to a run by the roots
+    # round, which have no time limit of their own; premailer's lock; one count for all monitors, one look for
+    # all who watch; two hashes at once; a letter is made once; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
@@ -173,6 +174,7 @@ ONLY = {
         "digest.cli.ticking",
         "digest.web.monitor",
         "digest.web.hooks",
+        "digest.web.desk.live",
         "digest.accounts.passwords",
         "digest.proofs",
         "digest.demo",
@@ -336,6 +338,7 @@ SQL = {
     "digest.metrics",
     "digest.sending.ledger",
     "digest.sending.audit",
+    "digest.sending.survey",
     "digest.sending.exclusive",
     "digest.sending.lineage",
     "digest.sending.accepting",

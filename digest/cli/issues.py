@@ -327,13 +327,13 @@ REASON = typer.Option("by hand", help="Why, for whoever looks later.")
 @app.command(name="pause")
 def pause_(ctx: typer.Context, month: str = MONTH, reason: str = REASON) -> None:
     """Stop sending; a running dispatch stops within seconds."""
-    _change(ctx, month, lambda session, issue, _now: pause(session, issue, reason))
+    _change(ctx, month, lambda session, issue, now: pause(session, issue, reason, editor(), now))
 
 
 @app.command(name="resume")
 def resume_(ctx: typer.Context, month: str = MONTH) -> None:
     """Let a paused issue go on."""
-    _change(ctx, month, lambda session, issue, _now: resume(session, issue))
+    _change(ctx, month, lambda session, issue, now: resume(session, issue, editor(), now))
 
 
 @app.command(name="cancel")
@@ -348,7 +348,7 @@ def cancel_(
         raise UsageError(f"{month} will never go to whoever has not got it: say --yes if that is meant")
     if not yes:
         typer.confirm(f"{month} will never go to whoever has not got it. Cancel it?", abort=True)
-    _change(ctx, month, lambda session, issue, _now: cancel(session, issue, reason))
+    _change(ctx, month, lambda session, issue, now: cancel(session, issue, reason, editor(), now))
 
 
 @app.command()

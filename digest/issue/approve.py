@@ -103,30 +103,40 @@ def differing(fresh: Rendered, frozen: Rendered) -> list[str]:
     return [one.name for one in fields(Rendered) if getattr(fresh, one.name) != getattr(frozen, one.name)]
 
 
-def pause(session: Session, issue: Issue, reason: str) -> None:
+def pause(session: Session, issue: Issue, reason: str, by: str, now: datetime) -> None:
     """*issue* sends nothing until it is resumed."""
+    hold(session, issue)
     if issue.status is not Status.SENDING:
         raise DigestError(f"{issue.month} is {issue.status}: only an issue that is sending can be paused")
     issue.status, issue.reason = Status.PAUSED, reason
     session.add(issue)
+    note(session, issue, Done.PAUSED, by, _because("paused its letters", reason), now)
 
 
-def resume(session: Session, issue: Issue) -> None:
+def resume(session: Session, issue: Issue, by: str, now: datetime) -> None:
     """The paused *issue* sends again."""
+    hold(session, issue)
     if issue.status is not Status.PAUSED:
         raise DigestError(f"{issue.month} is {issue.status}: only a paused issue can be resumed")
     issue.status, issue.reason = Status.SENDING, ""
     session.add(issue)
+    note(session, issue, Done.RESUMED, by, "let its letters go on", now)
 
 
-def cancel(session: Session, issue: Issue, reason: str) -> None:
+def cancel(session: Session, issue: Issue, reason: str, by: str, now: datetime) -> None:
     """*issue* is never sent to whoever has not got it; where nobody has, its posts are free again."""
+    hold(session, issue)
     if issue.status in (Status.SENT, Status.CANCELLED):
         raise DigestError(f"{issue.month} is {issue.status}: there is nothing to cancel")
     if not _anybody_has(session, issue):
         session.exec(delete(Item).where(col(Item.issue_id) == issue.id))
     issue.status, issue.reason = Status.CANCELLED, reason
     session.add(issue)
+    note(session, issue, Done.CANCELLED, by, _because("cancelled it", reason), now)
+
+
+def _because(what: str, reason: str) -> str:
+    return f"{what}: {reason}" if reason else what
 
 
 def _anybody_has(session: Session, issue: Issue) -> bool:

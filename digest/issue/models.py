@@ -26,6 +26,12 @@ class Done(StrEnum):
     REJECTED = "rejected"
     #: knows that the letter would come out otherwise now, and leaves what was approved
     LEFT = "left"
+    #: stopped its letters, and let them go on
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CANCELLED = "cancelled"
+    #: decided about letters in doubt or held
+    DECIDED = "decided"
 
 
 class Change(SQLModel, table=True):

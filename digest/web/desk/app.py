@@ -26,8 +26,10 @@ from digest.web.desk.draft import Draft
 from digest.web.desk.frame import Frame
 from digest.web.desk.house import House
 from digest.web.desk.letters import Letters
+from digest.web.desk.live import Live
 from digest.web.desk.months import Months
 from digest.web.desk.people import People
+from digest.web.desk.sending import Sending, draw
 from digest.web.guard import DeskGuard, origin_of
 
 
@@ -69,6 +71,8 @@ def create_desk(desk: Desk) -> ASGIApp:
     inside.include_router(Draft(frame, desk.engine, proofs, desk.schedule, desk.now).router())
     inside.include_router(Letters(frame, desk.engine, proofs, desk.now).router())
     inside.include_router(Approval(frame, desk.engine, proofs, desk.schedule, desk.relay, desk.now).router())
+    live = Live(desk.engine, draw(frame), desk.now)
+    inside.include_router(Sending(frame, desk.engine, live, desk.now).router())
     inside.include_router(People(frame, desk.engine, desk.suppression, desk.now).router())
     checkup = Checkup(desk.examine, desk.now) if desk.examine else None
     inside.include_router(House(frame, desk.engine, desk.settings, checkup).router())

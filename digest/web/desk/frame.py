@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from markupsafe import Markup
 
 from digest.letter.page import Publication
 from digest.letter.templates import environment
@@ -35,7 +36,13 @@ _LETTER_POLICY = (
 #: the desk speaks English whatever the letters do, with the day before the month and 24 hours
 LANGUAGE = "en-GB"
 #: files that every page shares: their names, media types
-_FILES = {"desk.css": "text/css", "issue.css": "text/css", "issue.js": "text/javascript"}
+_FILES = {
+    "desk.css": "text/css",
+    "issue.css": "text/css",
+    "issue.js": "text/javascript",
+    "sending.css": "text/css",
+    "sending.js": "text/javascript",
+}
 #: the rooms, as the navigation names them
 ROOMS = (("", "Months"), ("subscribers", "Subscribers"), ("sources", "Sources"), ("settings", "Settings"))
 
@@ -46,10 +53,14 @@ class Frame:
     def __init__(self, publication: Publication, theme: Theme, templates_dir: Path | None) -> None:
         """Nothing is read again later: a changed template shows after a restart."""
         self.publication = publication
+        #: of every answer that is for one editor
+        self.headers = _HEADERS
         #: what every path of the desk begins with
         self.root = f"{urlsplit(publication.base_url).path}{DESK}"
         self._templates = environment(templates_dir)
-        self._templates.filters |= {"moment": self.moment, "day": self.day, "month": self.month}
+        self._templates.filters |= {
+            "moment": self.moment, "day": self.day, "month": self.month, "clock": self.clock,
+        }  # fmt: skip
         self._files = {
             name: self._templates.get_template(f"desk/{name}").render(theme=theme).encode() for name in _FILES
         }
@@ -78,6 +89,10 @@ class Frame:
         """The day of *at* on the publication's clocks."""
         return day_in_words(at, self.publication.zone, LANGUAGE)
 
+    def clock(self, at: datetime) -> str:
+        """The time of *at* on the publication's clocks, to the second."""
+        return f"{at.astimezone(self.publication.zone):%H:%M:%S}"
+
     def month(self, text: str) -> str:
         """The month written YYYY-MM, in words."""
         return month_in_words(Month.parse(text, self.publication.zone), LANGUAGE)
@@ -95,6 +110,11 @@ class Frame:
         html = self._templates.get_template(f"desk/{name}.html").render(seen | values)
         given = {**_HEADERS, "Content-Security-Policy": _POLICY, **(headers or {})}
         return HTMLResponse(html, status, given)
+
+    def part(self, name: str, **values: Any) -> Markup:
+        """The part *name* of a page, the same for everybody who sees it."""
+        # A template of the desk's escapes what it is given.
+        return Markup(self._templates.get_template(f"desk/{name}.html").render(values))  # noqa: S704
 
     def letter(self, html: str, pictures: bool = True) -> Response:
         """A letter, or what is like one, to be seen in a frame of ours; nothing in it can act."""
