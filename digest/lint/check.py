@@ -103,4 +103,5 @@ def _told(found: list[Finding]) -> Iterator[Finding]:
         if told[kind] < MOST_OF_A_POINT or (told[kind] == MOST_OF_A_POINT and more <= 0):
             yield finding
         elif told[kind] == MOST_OF_A_POINT:
-            yield replace(finding, message=f"{finding.message} The same in {more} more places.")
+            places = "1 more place" if more == 1 else f"{more} more places"
+            yield replace(finding, message=f"{finding.message} The same in {places}.")

@@ -61,10 +61,9 @@ def letter(request: pytest.FixtureRequest) -> bytes:
     return letters.letters(ISSUES[name], dated_at=datetime.now(UTC))[0]
 
 
-def said(by: str, points: float, rules: dict[str, float]) -> tuple[str, str]:
-    """Points and reasons, for the end of the run."""
-    reasons = ", ".join(f"{rule} {its:+.1f}" for rule, its in sorted(rules.items()))
-    return f"{by}, {points:.1f} points", reasons
+def reasons(points: float, rules: dict[str, float]) -> str:
+    """Points and what they are made of, for the end of the run."""
+    return f"{points:.2f} = " + " ".join(f"{rule} {its:+.2f}" for rule, its in sorted(rules.items()))
 
 
 def spoilt() -> bytes:
@@ -115,7 +114,7 @@ def test_spamassassin_has_nothing_against_a_letter(
     letter: bytes, spamassassin: str, tmp_path: Path, record_property: Recorder
 ) -> None:
     points, rules = assassinated(spamassassin, letter, tmp_path)
-    record_property(*said("SpamAssassin", points, rules))
+    record_property("points", reasons(points, rules))
 
     assert points < MOST
     assert [rule for rule in rules if RULES.fullmatch(rule)] == []
@@ -190,7 +189,7 @@ def judged(address: str, content: bytes) -> tuple[float, dict[str, float]]:
 
 def test_rspamd_has_nothing_against_a_letter(letter: bytes, rspamd: str, record_property: Recorder) -> None:
     points, rules = judged(rspamd, letter)
-    record_property(*said("rspamd", points, rules))
+    record_property("points", reasons(points, rules))
 
     assert points - sum(rules.pop(rule, 0) for rule in UNEARNED) < MOST
     assert [rule for rule in rules if RULES.fullmatch(rule)] == []

@@ -175,6 +175,26 @@ def test_outlook_com_in_the_dark_shows_the_dark_theme(tab: Page) -> None:
         assert {colour for colour, _ in pairs(found)} == {dark.ink, dark.muted, dark.accent}
 
 
+#: of each picture beside its text: how far it is from the margin, and from the words
+PLACES = """() => [...document.querySelectorAll('.pair')].map(pair => {
+  const [row, picture, words] = [pair, pair.querySelector('img'), pair.querySelector('.words')]
+    .map(element => element.getBoundingClientRect());
+  return picture.left > words.left
+    ? ['right', row.right - picture.right, picture.left - words.right]
+    : ['left', picture.left - row.left, words.left - picture.right];
+})"""
+
+
+def test_a_picture_beside_its_text_stands_at_the_outer_edge(tab: Page) -> None:
+    """On the left where the text begins at the right, in either kind of letter; 24 px from the words."""
+    for name in ("Hebrew", "many scripts"):
+        shown(tab, html_of(name), Condition(width=600))
+
+        places = [tuple(place) for place in tab.evaluate(PLACES)]
+
+        assert set(places) == {("left", 0, 24), ("right", 0, 24)}
+
+
 def test_inlining_changes_no_pixel(tab: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point 40: the page as the templates make it, and as premailer leaves it."""
     pages: list[str] = []

@@ -582,11 +582,18 @@ def test_errors_come_first_and_each_says_what_to_do() -> None:
     assert all(finding.message.endswith((".", "!")) and finding.mend for finding in findings)
 
 
-def test_many_faults_of_one_kind_are_told_as_five() -> None:
-    findings = html(CONTENTS, "<p>In this issue</p>" + '<p style="color:#822">x</p>' * 30).checked()
+@pytest.mark.parametrize(
+    ("count", "more"), [(5, ""), (6, " The same in 1 more place."), (30, " The same in 25 more places.")]
+)
+def test_many_faults_of_one_kind_are_told_as_five(count: int, more: str) -> None:
+    wrong = "".join(f'<a href="part-{number}">Part {number}</a>' for number in range(count))
+    findings = html(CONTENTS, f"<p>In this issue {wrong}</p>").checked()
 
-    inline = [finding for finding in findings if finding.point == "inline-style"]
-    assert len(inline) <= MOST_OF_A_POINT
+    told = [finding.message for finding in findings if finding.point == "link-scheme"]
+
+    fault = "is not an absolute https, mailto or tel address."
+    places = range(MOST_OF_A_POINT)
+    assert told == [f"part-{place} {fault}{more if place == places[-1] else ''}" for place in places]
 
 
 def at_home(**changes: str) -> list[Finding]:
