@@ -53,12 +53,11 @@ class Proofs:
         return self._made(*self._key(session, issue))
 
     def at_hand(self, session: Session, issue: Issue) -> Made | None:
-        """The same, or for an approved issue as `again`, where nobody has to wait for it; else None.
+        """What `of` would give, with its findings, or of an approved issue `again`, where it is made already.
 
-        Of a draft the findings are at hand, too.
+        Nobody waits here, not even while another letter is being made.
         """
-        with self._lock:
-            found = self._kept.get(self._key(session, issue))
+        found = self._kept.get(self._key(session, issue))
         return found if found and (found.findings is not None or issue.status is Status.APPROVED) else None
 
     def prepare(self, session: Session, issue: Issue, now: datetime) -> None:
@@ -72,9 +71,10 @@ class Proofs:
         """What would hurt in an inbox if *issue* went out as it is now; errors first."""
         meant = self.press.page(session, issue)
         made = self._made(meant, self.press.nonce(issue))
-        with self._looking:
-            if made.findings is None:
-                made.findings = self.press.checked(made.rendered, made.page, now)
+        if made.findings is None:
+            with self._looking:
+                if made.findings is None:
+                    made.findings = self.press.checked(made.rendered, made.page, now)
         return made.findings + self.press.told(session, issue, meant, made.page)
 
     def _key(self, session: Session, issue: Issue) -> tuple[Page, str]:
@@ -86,11 +86,12 @@ class Proofs:
     def _made(self, page: Page, nonce: str) -> Made:
         with self._lock:
             key = page, nonce
-            found = self._kept.pop(key, None)
+            found = self._kept.get(key)
             if found is None:
                 alike = (one.page for one in reversed(self._kept.values()) if one.page.month == page.month)
                 found = Made(*self.press.rendered(page, nonce, next(alike, None)))
             self._kept[key] = found
+            self._kept.move_to_end(key)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return found

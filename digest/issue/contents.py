@@ -1,5 +1,6 @@
 """Rows -> Page: what an issue's templates are given."""
 
+import re
 from typing import Any
 
 import nh3
@@ -18,6 +19,7 @@ from digest.prose.excerpt import shorten
 INTRO_TAGS = {"p", "br", "em", "strong", "a", "ul", "ol", "li", "blockquote"}
 #: characters an inbox shows of a preheader; longer ones are cut by the client
 PREHEADER_LENGTH = 130
+_LINK = re.compile(r'<a href="([^"]*)">(.*?)</a>', re.DOTALL)
 
 
 def page_of(
@@ -42,7 +44,7 @@ def page_of(
         subject=issue.subject or default_subject(publication, month),
         preheader=issue.preheader or default_preheader(cards),
         intro_html=intro_html,
-        intro_text="\n\n".join(blocks(intro_html)) if intro_html else "",
+        intro_text="\n\n".join(blocks(_LINK.sub(_told, intro_html))) if intro_html else "",
         cards=cards,
         titles_only=max(briefs, len(cards) - max_posts),
         left_out=0,
@@ -88,6 +90,12 @@ def _card(item: Item, post: Post, excerpt_length: int) -> Card:
         language=post.language,
         direction=direction(f"{title} {excerpt}"),
     )
+
+
+def _told(link: re.Match[str]) -> str:
+    """A link of the introduction as text has it: its words, and where it leads unless they say so."""
+    address, words = link[1].removeprefix("mailto:"), link[2]
+    return words if words == address else f"{words} ({address})"
 
 
 def _picture(post: Post) -> dict[str, Any]:

@@ -134,6 +134,19 @@ def test_own_words_are_the_letters_and_emptied_the_posts_again(room: Room) -> No
         assert issue_of(session, MONTH).subject is None
 
 
+def test_a_link_in_the_introduction_stands_in_both_parts(room: Room) -> None:
+    room.act(
+        "words",
+        intro="[*Us* & you](https://example.org/us?a=1&b=2), <https://example.org/x>, [mail](mailto:a@b.org)",
+    )
+    text = room.ben.get(f"{HERE}/letter?part=text").text
+    assert (
+        "Us &amp; you (https://example.org/us?a=1&amp;b=2), https://example.org/x, mail (a@b.org)"
+        in text.replace("\n", " ")
+    )
+    assert "in the text" not in room.ben.get(f"{HERE}?look=1").text
+
+
 def test_each_change_is_in_the_history_and_taken_back(room: Room) -> None:
     room.act("drop", post=room.posts[1])
     answer = room.act("words", intro="Hello", who=room.anna)

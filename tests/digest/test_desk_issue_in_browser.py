@@ -228,10 +228,12 @@ def test_axe_finds_nothing_in_the_room_of_an_issue(site: Site, browser: Any) -> 
         edit(session, one, lambda: editing.drop(session, one, 6), "Ben", NOW)
         edit(session, one, lambda: editing.pin(session, one, 2), "Ben", NOW)
         edit(session, one, lambda: editing.retitle(session, one, 4, "The mill TK"), "Ben", NOW)
+        edit(session, one, lambda: editing.shorten_to_titles(session, one, [5]), "Ben", NOW)
         session.get_one(Post, 3).url = "https://the-mill.invalid/2015"
     page.goto(local(site, HERE))
     page.locator("#post-2 summary").click()
     page.locator("#help summary").click()
+    page.locator("#findings details[open]").wait_for()
     judged(page, "draft, with errors", found)
     page.get_by_label("Introduction", exact=True).fill("Mine.")
     by_ben(site, "Theirs.")

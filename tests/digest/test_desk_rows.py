@@ -8,10 +8,12 @@ from digest.database import reading
 from digest.issue.compose import issue_of, items_of
 from digest.letter.budget import Form
 from digest.models import Item, Post
+from digest.proofs import Proofs
 from digest.web.desk.rows import counted, rows_of
 from tests.digest.conftest import card, page_with
-from tests.digest.desk import Visitor, draft, editor, open_desk
+from tests.digest.desk import Visitor, draft, editor, open_desk, press_of
 from tests.digest.test_desk_issue import HERE, MONTH, Room, room
+from tests.digest.website import NOW, publication
 
 __all__ = ["room"]
 
@@ -123,3 +125,18 @@ def test_each_form_is_told_with_its_reason() -> None:
         "title only, as the posts before it are enough",
         "title only",
     ]
+
+
+def test_the_page_waits_for_nobody_elses_letter(room: Room) -> None:
+    """While a letter is made, and while its findings are, the room is shown with what is at hand."""
+    press = press_of(publication())
+    proofs = Proofs(press)
+    with reading(room.site.engine) as session:
+        issue = issue_of(session, MONTH)
+        assert proofs.at_hand(session, issue) is None
+        made = proofs.of(session, issue)
+        assert proofs.at_hand(session, issue) is None
+        findings = proofs.findings(session, issue, NOW)
+        with proofs._lock, proofs._looking:
+            assert proofs.at_hand(session, issue) is made
+        assert findings == proofs.findings(session, issue, NOW)

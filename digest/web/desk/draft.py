@@ -193,8 +193,9 @@ class Draft:
                     self.proofs.prepare(session, issue, now)
                 # To make a letter and to look at it takes longer than anybody likes to wait for a page.
                 letter = self.proofs.at_hand(session, issue)
-                if letter and issue.status is Status.DRAFT:
-                    findings = self.proofs.findings(session, issue, now)
+                if letter and letter.findings is not None and issue.status is Status.DRAFT:
+                    told = self.proofs.press.told(session, issue, page, letter.page)
+                    findings = letter.findings + told
             except DigestError as error:
                 # A template, or words so long that no letter holds them: what is to be mended is here.
                 unmade = str(error)
