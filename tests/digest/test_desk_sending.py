@@ -128,7 +128,7 @@ def dispatching(engine: Engine, issue_id: int, relay: EvilServer, **more: Any) -
 
 
 def test_the_numbers_add_up_while_letters_go_out_and_a_pause_stops_them(room: Room) -> None:
-    """A real run to a slow relay; page and stream are asked meanwhile; each letter goes out once."""
+    """R-1: a real run to a slow relay; page and stream are asked meanwhile; each letter goes out once."""
     issue_id = frozen(room.engine, 40)
     told: list[dict[str, int]] = []
     names: list[str] = []
