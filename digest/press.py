@@ -120,11 +120,12 @@ class Press:
         self, session: Session, issue: Issue, now: datetime, answers: Mapping[str, Answer] | None = None
     ) -> Proof:
         """*issue* as it would be frozen now, and what is to be said of it; *answers* are the web's."""
-        rendered, page = self.render(session, issue)
+        meant = self.page(session, issue)
+        rendered, page = self.rendered(meant, self.nonce(issue))
         findings = [
             *self.checked(rendered, page, now),
             *answering(page, answers or {}),
-            *self.told(session, issue, page),
+            *self.told(session, issue, meant, page),
         ]
         return Proof(rendered, page, self.sample(rendered, now), findings)
 
@@ -134,10 +135,10 @@ class Press:
         one, other = (ready.letter(recipient, now).content for recipient in SAMPLES)
         return check(one, other=other, page=page)
 
-    def told(self, session: Session, issue: Issue, page: Page) -> list[Finding]:
+    def told(self, session: Session, issue: Issue, meant: Page, page: Page) -> list[Finding]:
         """What the letter of *page* does not tell: what was cut, lost pictures, titles nobody wrote."""
         return [
-            *cut(self.page(session, issue), page),
+            *cut(meant, page),
             *picture_findings(session, issue),
             *proposed(session, issue),
         ]

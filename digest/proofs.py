@@ -15,7 +15,7 @@ from digest.issue.approve import frozen_of
 from digest.letter.page import Page
 from digest.letter.rendered import Rendered
 from digest.lint.finding import Finding
-from digest.models import Issue
+from digest.models import Issue, Status
 from digest.press import Press
 
 #: letters that are kept, of 200 KB each: what two editors look at in turn, before and after a change
@@ -41,6 +41,8 @@ class Proofs:
     _kept: OrderedDict[tuple[Page, str], Made] = field(default_factory=OrderedDict)
     #: who asks for a letter that is just being made waits for it
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    #: the same for what is said of it
+    _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, session: Session, issue: Issue) -> Made:
         """*issue* as it would be frozen now."""
@@ -48,15 +50,38 @@ class Proofs:
 
     def again(self, session: Session, issue: Issue) -> Made:
         """The approved *issue* as it would come out now, with the holes and the number of what is frozen."""
-        frozen = frozen_of(session, issue)
-        return self._made(self.press.page(session, issue, frozen.number), frozen.nonce)
+        return self._made(*self._key(session, issue))
+
+    def at_hand(self, session: Session, issue: Issue) -> Made | None:
+        """The same, or for an approved issue as `again`, where nobody has to wait for it; else None.
+
+        Of a draft the findings are at hand, too.
+        """
+        with self._lock:
+            found = self._kept.get(self._key(session, issue))
+        return found if found and (found.findings is not None or issue.status is Status.APPROVED) else None
+
+    def prepare(self, session: Session, issue: Issue, now: datetime) -> None:
+        """The issue is at hand, if it is one of those that change; whoever asks for it first has to wait."""
+        if issue.status is Status.DRAFT:
+            self.findings(session, issue, now)
+        elif issue.status is Status.APPROVED:
+            self.again(session, issue)
 
     def findings(self, session: Session, issue: Issue, now: datetime) -> list[Finding]:
         """What would hurt in an inbox if *issue* went out as it is now; errors first."""
-        made = self.of(session, issue)
-        if made.findings is None:
-            made.findings = self.press.checked(made.rendered, made.page, now)
-        return made.findings + self.press.told(session, issue, made.page)
+        meant = self.press.page(session, issue)
+        made = self._made(meant, self.press.nonce(issue))
+        with self._looking:
+            if made.findings is None:
+                made.findings = self.press.checked(made.rendered, made.page, now)
+        return made.findings + self.press.told(session, issue, meant, made.page)
+
+    def _key(self, session: Session, issue: Issue) -> tuple[Page, str]:
+        if issue.status is not Status.APPROVED:
+            return self.press.page(session, issue), self.press.nonce(issue)
+        frozen = frozen_of(session, issue)
+        return self.press.page(session, issue, frozen.number), frozen.nonce
 
     def _made(self, page: Page, nonce: str) -> Made:
         with self._lock:

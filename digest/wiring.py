@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from digest.accounts.passwords import Passwords
 from digest.database import open_engine
+from digest.doctor.line import Line
 from digest.errors import UsageError
 from digest.fetching import fetch_sources
 from digest.forgetting import erase_restored, scrub
@@ -147,8 +148,8 @@ def _shown(name: str, value: object) -> str:
     return re.sub(r"//[^/@\s]*@", "//…@", listed)
 
 
-def desk_of(settings: Settings, engine: Engine) -> Desk:
-    """What its desk works with, on the store of *engine*."""
+def desk_of(settings: Settings, engine: Engine, examine: Callable[[], Sequence[Line]] | None = None) -> Desk:
+    """What its desk works with, on the store of *engine*; *examine* gives doctor's lines."""
     key = settings.suppression_key
     return Desk(
         # Its own connections: whoever works at the desk keeps no one-click waiting, and has more patience.
@@ -161,16 +162,25 @@ def desk_of(settings: Settings, engine: Engine) -> Desk:
         passwords=Passwords(),
         suppression=key.get_secret_value().encode() if key else None,
         settings=shown(settings),
+        examine=examine,
         secret=settings.keys[0],
         random=secrets.token_urlsafe,
         now=clock,
     )
 
 
-def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | None = None) -> FastAPI:
-    """Its pages and its desk, on the store of *engine*; *answer* is called while they are served."""
+def pages_of(
+    settings: Settings,
+    engine: Engine,
+    answer: Callable[[], None] | None = None,
+    examine: Callable[[], Sequence[Line]] | None = None,
+) -> FastAPI:
+    """Its pages and its desk, on the store of *engine*; *answer* is called while they are served.
+
+    *examine* gives the desk doctor's lines.
+    """
     key, token = settings.suppression_key, settings.metrics_token
-    desk = desk_of(settings, engine)
+    desk = desk_of(settings, engine, examine)
     theme = load_theme(settings.theme)
     api = Api(
         desk.engine, Pages(settings.publication, theme, settings.templates_dir), desk.suppression, clock

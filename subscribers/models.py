@@ -8,7 +8,7 @@ No `from __future__ import annotations` in this file: SQLModel reads the annotat
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import JSON, CheckConstraint, Column, Index
 from sqlmodel import Field, SQLModel
 
 from subscribers.columns import Instant, Word, one_of
@@ -193,3 +193,20 @@ class Tried(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     key: str
     at: datetime = Field(sa_type=Instant, index=True)
+
+
+class Imported(SQLModel, table=True):
+    """What an import came to; it knows no address."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    #: the file's name; whose export it looked like; the hash of the report that was applied
+    file: str
+    program: str
+    hash: str
+    #: the operator's statement of why these people may be written to
+    ground: str
+    #: of the file, the heading not among them
+    rows: int
+    #: `report.Verdict` -> how many rows; none of 0
+    counts: dict[str, int] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

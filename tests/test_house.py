@@ -18,7 +18,7 @@ subscribers.columns subscribers.tokens subscribers.address subscribers.files
 subscribers.models subscribers.headings
 subscribers.suppression subscribers.evidence subscribers.sheet subscribers.report
 subscribers.audience subscribers.roll subscribers.limits subscribers.growth
-subscribers.arrivals subscribers.departures
+subscribers.arrivals subscribers.departures subscribers.imports
 subscribers.lifecycle
 subscribers.exchange subscribers.tickets
 subscribers.wishes
@@ -110,9 +110,9 @@ digest.tick
 digest.job
 digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
 digest.web.guard
-digest.web.desk.frame digest.web.desk.plot digest.web.desk.live
+digest.web.desk.frame digest.web.desk.checkup digest.web.desk.plot digest.web.desk.live
 digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
-digest.web.desk.letters
+digest.web.desk.letters digest.web.desk.rows
 digest.web.desk.draft digest.web.desk.approval digest.web.desk.sending
 digest.web.desk.app digest.web.api.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks
@@ -163,6 +163,7 @@ ONLY = {
         "digest.sending.heartbeat",
         "digest.sending.handing",
         "digest.sending.pace",
+        "digest.web.desk.checkup",
         "digest.sending.jobs",
         "digest.job",
         "digest.cli.working",
@@ -310,6 +311,7 @@ SQL = {
     "subscribers.tickets",
     "subscribers.wishes",
     "subscribers.exchange",
+    "subscribers.imports",
     "subscribers.rights",
     "digest.models",  # a partial index
     "digest.month",

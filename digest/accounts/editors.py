@@ -11,7 +11,7 @@ from digest.accounts.logins import revoke
 from digest.accounts.models import Editor, Role
 from digest.errors import DigestError
 from digest.notices import tell
-from subscribers.address import Address
+from subscribers.address import Address, parse
 
 
 def editors(session: Session) -> list[Editor]:
@@ -57,6 +57,23 @@ def set_password(session: Session, editor: Editor, password_hash: str) -> None:
     editor.password_hash = password_hash
     session.add(editor)
     revoke(session, editor.id)
+
+
+def change_password(
+    session: Session, editor_id: int, checked: str, password_hash: str, now: datetime
+) -> bool:
+    """The editor has another password, and is logged in nowhere; False where *checked* is no more their hash.
+
+    The editors are told: whoever sits down at somebody's open desk must not go unseen.
+    """
+    statement = select(Editor).where(col(Editor.id) == editor_id, col(Editor.password_hash) == checked)
+    found = session.exec(statement.with_for_update()).one_or_none()
+    if found is None:
+        return False
+    set_password(session, found, password_hash)
+    session.flush()
+    _tell(session, parse(found.address), "has given their account at the desk another password.", now)
+    return True
 
 
 def rehash(session: Session, editor_id: int, password_hash: str) -> None:

@@ -1,13 +1,17 @@
 """`digest serve` and `digest demo`."""
 
 import secrets
+from functools import partial
 from pathlib import Path
 
 import typer
 
-from digest.cli.opened import opened, say, warn
+from digest.cli.opened import env_file, opened, say, warn
 from digest.demo import run_demo, serve_demo
+from digest.doctor.installation import Asked, Tools
 from digest.errors import DigestError
+from digest.outfit import clock
+from digest.patient import examined
 from digest.web.serving import listen
 from digest.web.serving import serve as serve_pages
 from digest.wiring import answering, pages_of
@@ -39,7 +43,9 @@ def serve(
     except DigestError as error:
         answer = None
         warn(f"nobody can subscribe: {error}")
-    pages = pages_of(house.settings, house.engine, answer)
+    tools = Tools(now=clock, token=secrets.token_hex)
+    doctor = partial(examined, house.settings, house.engine, env_file(ctx), Asked(), tools)
+    pages = pages_of(house.settings, house.engine, answer, doctor)
     listening = listen(host, port)
     say(f"serving {house.settings.publication_name} on http://{host}:{port}/archive")
     say(f"the desk is at {house.settings.base_url}/desk/; `digest editors add` lets somebody in")

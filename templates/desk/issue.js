@@ -75,11 +75,10 @@ async function ask(url, options) {
     const answer = await fetch(url, { credentials: "same-origin", ...options });
     const html = await answer.text();
     const address = new URL(answer.url);
-    address.searchParams.delete("later");
     if (answer.url.includes("/login")) location.assign(answer.url);
     else if (answer.ok || answer.status === 409) show(html);
     else tell(`${new DOMParser().parseFromString(html, "text/html").querySelector("h1").textContent}.`);
-    if (document.querySelector("[data-looking]")) look(address, ++turn);
+    seen(address);
   } catch {
     tell("The desk does not answer.");
   }
@@ -95,12 +94,22 @@ function tell(why) {
 }
 
 // What the lint says comes after the letter, which is looked at first.
+function seen(address) {
+  if (!document.querySelector("[data-looking]")) return;
+  const mine = ++turn;
+  const coming = document.querySelector(".stage iframe[style]");
+  if (coming) coming.addEventListener("load", () => look(address, mine), { once: true });
+  else look(address, mine);
+}
+window.addEventListener("load", () => seen(new URL(location.href)));
+
 async function look(address, mine) {
+  address.searchParams.set("look", "1");
   const page = new DOMParser().parseFromString(await (await fetch(address)).text(), "text/html");
-  for (const id of ["findings", "items"]) {
-    const old = document.getElementById(id);
-    const fresh = page.getElementById(id);
-    const used = id === "items" && (dragged || old?.contains(document.activeElement) || old?.querySelector("details[open]"));
+  for (const id of ["findings", "items-heading", "items"]) {
+    const old = part(id, document);
+    const fresh = part(id, page);
+    const used = dragged || old?.contains(document.activeElement) || (id === "items" && old?.querySelector("details[open]"));
     if (mine === turn && old && fresh && !used) old.replaceWith(fresh);
   }
 }
@@ -109,7 +118,6 @@ async function look(address, mine) {
 function send(form, name, value) {
   const fields = new URLSearchParams(new FormData(form));
   if (name) fields.set(name, value);
-  fields.set("later", "1");
   const action = form.getAttribute("action");
   sending = sending.then(() => {
     // A field that is being written in is not compared with what we ourselves did since.
@@ -153,7 +161,6 @@ document.addEventListener("click", (event) => {
   url.searchParams.set(...link.dataset.look.split("="));
   url.searchParams.delete("since");
   history.replaceState(null, "", url.pathname + url.search);
-  url.searchParams.set("later", "1");
   url.hash = "";
   sending = sending.then(() => ask(url, {}));
 });
@@ -196,6 +203,7 @@ const KEYS = {
   J: () => press("down", current()),
   K: () => press("up", current()),
   x: () => press("drop", current()),
+  t: () => press(current() && current().querySelector("[value=full]") ? "full" : "brief", current()),
   p: () => press(current() && current().classList.contains("pinned") ? "unpin" : "pin", current()),
   e: () => {
     const details = current() && current().querySelector("details.edit");

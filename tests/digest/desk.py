@@ -23,6 +23,7 @@ from digest.accounts.logins import log_in
 from digest.accounts.models import Role
 from digest.accounts.passwords import Passwords
 from digest.database import open_engine, reading, writing
+from digest.doctor.line import Line
 from digest.issue.compose import compose
 from digest.letter.page import Publication
 from digest.letter.theme import Theme
@@ -49,20 +50,26 @@ def kept() -> str:
 
 @contextmanager
 def open_desk(
-    store: Path, trusted: tuple[IPv4Network, ...] = (), in_browser: bool = False, relay: int = 1
+    store: Path,
+    trusted: tuple[IPv4Network, ...] = (),
+    in_browser: bool = False,
+    relay: int = 1,
+    examine: Callable[[], list[Line]] = list,
 ) -> Iterator[Site]:
     """The pages with the desk and the API, on a new SQLite store in the file *store*.
 
     *in_browser*: they are where their base URL says, so that a real browser may come. *relay* is the port
-    test copies go to; at port 1 nobody listens.
+    test copies go to; at port 1 nobody listens. *examine* is doctor.
     """
     port = free_port() if in_browser else 0
-    of = publication(base_url=f"http://127.0.0.1:{port}") if in_browser else publication()
+    here = f"http://127.0.0.1:{port}"
+    # Links to this machine are in order only where its site is on it, too.
+    of = publication(base_url=here, url=here) if in_browser else publication()
     engine = open_engine(f"sqlite:///{store}")
     SQLModel.metadata.create_all(engine)
     # As patient as the program's own, or nearly.
     own = open_engine(f"sqlite:///{store}", patience=500)
-    spool, within = store.with_name("spool"), partial(desk_and_api, own, of, relay)
+    spool, within = store.with_name("spool"), partial(desk_and_api, own, of, relay, examine)
     with serving(engine, spool, of, trusted, within=within, port=port) as site:
         yield site
     own.dispose()
@@ -93,7 +100,11 @@ def free_port() -> int:
 
 
 def desk_and_api(
-    engine: Engine, described: Publication, relay: int, now: Callable[[], datetime]
+    engine: Engine,
+    described: Publication,
+    relay: int,
+    examine: Callable[[], list[Line]],
+    now: Callable[[], datetime],
 ) -> Mapping[str, ASGIApp]:
     """Both, on the store of *engine*."""
     desk = Desk(
@@ -106,6 +117,7 @@ def desk_and_api(
         passwords=PASSWORDS,
         suppression=SECRET,
         settings={"DIGEST_LANGUAGE": "en", "DIGEST_REPLY_TO": ""},
+        examine=examine,
         secret=b"k" * 32,
         random=secrets.token_urlsafe,
         now=now,

@@ -1,13 +1,15 @@
 """What a letter that would be too large gives up, in which order, and what is said of it."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from digest.letter.budget import SHORTER, Form, forms, steps
 from digest.letter.page import Page
-from digest.letter.render import HOLES, LARGEST
+from digest.letter.render import HOLES, LARGEST, _Workshop, fitted, render
+from digest.letter.theme import Theme
 from digest.lint.cut import cut
 from digest.lint.opened import opened
 from digest.lint.weights import weights
@@ -54,6 +56,29 @@ def test_each_step_is_smaller_than_the_one_before() -> None:
     ]
 
     assert all(smaller < larger for larger, smaller in pairwise(sizes))
+
+
+def test_where_one_looks_first_never_changes_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every budget at which another step fits, and every place to begin at."""
+    page = replace(issue(4), titles_only=1)
+    inlined, known = _Workshop.inlined, dict[Page, str]()
+
+    def remembered(workshop: _Workshop, one: Page) -> str:
+        return known.get(one) or known.setdefault(one, inlined(workshop, one))
+
+    monkeypatch.setattr(_Workshop, "inlined", remembered)
+    fit = partial(fitted, theme=Theme(), templates_dir=None, nonce=letters.NONCE)
+    made = partial(render, theme=Theme(), templates_dir=None, nonce=letters.NONCE)
+    guesses = [page, *steps(page), replace(page, left_out=99)]
+    budgets = [len(made(one).html.encode()) + HOLES for one in [page, *steps(page)]]
+    assert budgets == sorted(budgets, reverse=True)
+
+    for budget in set(budgets):
+        monkeypatch.setattr("digest.letter.render.LARGEST", budget)
+        alone = fit(page)
+        largest = next(size for size in budgets if size <= budget)
+        assert len(alone[0].html.encode()) + HOLES == largest
+        assert [like for like in guesses if fit(page, like=like) != alone] == []
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 from sqlmodel import select
 
 from digest.accounts.attempts import FREE, LONGEST_WAIT, REMEMBERED, wait
-from digest.accounts.editors import add_editor, editor_of, remove_editor
+from digest.accounts.editors import add_editor, change_password, editor_of, remove_editor
 from digest.accounts.logins import IDLE, LONGEST, NOTED_EVERY, log_in, who
 from digest.accounts.models import Attempt, Editor, Login, Role
 from digest.accounts.passwords import AT_ONCE, WAITING, Busy, Passwords, fault
@@ -365,3 +365,54 @@ def test_a_password_is_long_and_not_to_be_guessed(password: str, is_good: bool) 
 def test_garbage_in_the_store_is_nobodys_password() -> None:
     assert not PASSWORDS.is_right(WORDS, "not a hash")
     assert not PASSWORDS.is_right(WORDS, kept().replace("m=19456", "m=19457"))
+
+
+def rekey(visitor: Visitor, old: str, new: str, again: str | None = None) -> Answer:
+    """The form for another password, sent."""
+    return visitor.post("/desk/password", {"old": old, "new": new, "again": again or new})
+
+
+NEW = "harbour lamp eleven crows"
+
+
+def test_another_password_ends_every_login_but_this_one(site: Site) -> None:
+    """S-6: the old one is asked, the cookie is a new one, and the editors are told."""
+    here, elsewhere = (Visitor.logged_in(site, ids(site)) for _ in range(2))
+    before = here.cookie
+    site.clock[0] = NOW + timedelta(hours=1)
+    answer = rekey(here, WORDS, NEW)
+    assert answer.status == 200
+    assert "Every other browser" in answer.text
+    assert here.cookie != before
+    assert is_in(here)
+    assert not is_in(elsewhere)
+    assert not is_in(Visitor(site, before))
+    assert Visitor(site).log_in(ANNA).status == 403
+    assert Visitor(site).log_in(ANNA, NEW).status == 303
+    with reading(site.engine) as session:
+        assert "another password" in session.exec(select(Notice)).all()[-1].body
+
+
+def test_another_password_takes_the_old_one_and_a_good_one(site: Site) -> None:
+    """S-6: whoever sits down at an open desk guesses no more often than at the door."""
+    anna = Visitor.logged_in(site, ids(site))
+    for old, new, again, status, why in (
+        (WORDS, "short", None, 409, "at least 15 characters"),
+        (WORDS, NEW, f"{NEW}s", 409, "not typed alike twice"),
+        ("wrong wrong wrong", NEW, None, 403, "the old password is another one"),
+    ):
+        answer = rekey(anna, old, new, again)
+        assert (answer.status, why in answer.text) == (status, True)
+    for _ in range(FREE):
+        last = rekey(anna, "wrong wrong wrong", NEW)
+    assert last.status == 429
+    assert rekey(anna, WORDS, NEW).status == 429
+    assert is_in(anna)
+    with reading(site.engine) as session:
+        kept_now = session.get_one(Editor, ids(site)).password_hash
+    assert PASSWORDS.is_right(WORDS, kept_now)
+    site.clock[0] = NOW + LONGEST_WAIT
+    assert rekey(anna, WORDS, NEW).status == 200
+    # Where it was changed meanwhile, the old hash that was checked opens nothing.
+    with writing(site.engine) as session:
+        assert not change_password(session, ids(site), kept_now, kept(), NOW)

@@ -12,9 +12,11 @@ from sqlmodel import select
 from digest.accounts.editors import add_editor
 from digest.accounts.models import Role
 from digest.database import writing
+from digest.doctor.line import GROUP, Line, failed, idle, passed, warned
 from digest.models import Dated, Delivered, Delivery, Issue, Post, Source, Status
 from subscribers.address import parse
-from subscribers.models import Act, Consent, State, Subscriber
+from subscribers.models import Act, Consent, Imported, State, Subscriber
+from subscribers.report import Verdict
 from tests.digest.desk import WORDS, editor, kept, open_desk
 from tests.digest.website import NOW, Site, issue
 
@@ -39,7 +41,8 @@ LOOKS = {
 }
 ROOMS = (
     *("/desk/", "/desk/subscribers", "/desk/subscribers?q=nobody", "/desk/subscribers/growth"),
-    *("/desk/subscribers/1", "/desk/sources", "/desk/settings", "/desk/logout", "/desk/nothing"),
+    *("/desk/subscribers/1", "/desk/sources", "/desk/settings", "/desk/logout"),
+    *("/desk/password", "/desk/subscribers/imports", "/desk/nothing"),
 )
 #: 200 ways of running something, told apart by their number
 PAYLOADS = tuple(
@@ -115,6 +118,17 @@ def fill(site: Site) -> None:
                     user_agent=hostile(number),
                 )
             )
+        session.add(
+            Imported(
+                at=NOW,
+                file=f"{'members-of-' * 12}2015.csv",
+                program=hostile(1),
+                hash="0" * 16,
+                ground=hostile(2),
+                rows=1234,
+                counts={str(one): 1000 for one in Verdict},
+            )
+        )
         # The relay's words, and a reason of ours.
         for number, state in enumerate((Delivered.REJECTED, Delivered.HELD), start=3):
             session.add(
@@ -130,10 +144,21 @@ def fill(site: Site) -> None:
             )
 
 
+def examined() -> list[Line]:
+    names = list(GROUP)
+    return [
+        *(failed(name, hostile(place), hostile(place + 1)) for place, name in enumerate(names[:8])),
+        warned(names[8], hostile(9), "https://example.org/" + "long" * 60),
+        *(passed(name, "well") for name in names[9:20]),
+        *(idle(name, "nobody looked") for name in names[20:]),
+    ]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A desk that is full, with Anna."""
-    with open_desk(tmp_path_factory.mktemp("full") / "digest.db", in_browser=True) as running:
+    """A desk that is full, with Anna, and a doctor who finds fault."""
+    store = tmp_path_factory.mktemp("full") / "digest.db"
+    with open_desk(store, in_browser=True, examine=examined) as running:
         editor(running, "anna@example.org")
         with writing(running.engine) as session:
             name = f"Anna {PAYLOADS[1]}"
@@ -192,6 +217,13 @@ def test_axe_finds_nothing_in_any_room(site: Site, browser: Any, tmp_path: Path)
     for path in ROOMS:
         page.goto(local(site, path))
         judged(page, path, found)
+    page.goto(local(site, "/desk/settings"))
+    page.get_by_role("button", name="Ask doctor").click()
+    page.get_by_role("link", name="See whether it is done").or_(page.get_by_text("As of")).wait_for()
+    page.goto(local(site, "/desk/settings"))
+    page.get_by_text("8 faults, 1 warning, 11 as it should be").wait_for()
+    page.locator("summary").first.click()
+    judged(page, "doctor", found)
     page.context.close()
     with open_desk(tmp_path / "empty.db", in_browser=True) as empty:
         editor(empty, "anna@example.org")
@@ -279,14 +311,15 @@ def test_the_desk_needs_a_keyboard_only(site: Site, browser: Any) -> None:
         page.keyboard.press("Enter")
     assert page.url == local(site, "/desk/subscribers")
     stops = []
-    for _ in range(11):
+    for _ in range(13):
         page.keyboard.press("Tab")
         text, style, width = page.evaluate(FOCUSED)
         assert (text, style, width >= 2) == (text, "solid", True)
         stops.append(text)
     assert stops == [
-        *("To the page", "Slow & Water", "Months", "Subscribers", "Sources", "Settings", "Log out"),
-        *("how the list grows", "q", "state", "Look"),
+        *("To the page", "Slow & Water", "Months", "Subscribers", "Sources", "Settings"),
+        *("Password", "Log out"),
+        *("how the list grows", "what was imported", "q", "state", "Look"),
     ]
     page.reload()
     page.keyboard.press("Tab")

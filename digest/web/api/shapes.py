@@ -78,7 +78,7 @@ class Issues(BaseModel):
 
 
 class IssueWhole(IssueLine):
-    """One issue with its items, as `digest issue show --json` has it."""
+    """One issue with its items, as `digest issue show --json` has it but for their `form`."""
 
     subject: str
     fingerprint: str | None

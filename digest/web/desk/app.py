@@ -1,6 +1,6 @@
 """The desk, put together: its rooms, and the guard in front of all of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +13,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from digest.accounts.passwords import Passwords
+from digest.doctor.line import Line
 from digest.issue.due import Schedule
 from digest.letter.theme import Theme
 from digest.press import Press
 from digest.proofs import Proofs
 from digest.sending.relay import Relay
 from digest.web.desk.approval import Approval
+from digest.web.desk.checkup import Checkup
 from digest.web.desk.door import OPEN, Door
 from digest.web.desk.draft import Draft
 from digest.web.desk.frame import Frame
@@ -47,6 +49,8 @@ class Desk:
     suppression: bytes | None
     #: as they may be shown
     settings: Mapping[str, str]
+    #: doctor's lines for this installation; None: nobody can be asked
+    examine: Callable[[], Sequence[Line]] | None
     #: counts tries to log in without keeping addresses
     secret: bytes
     #: makes so many bytes of text that nobody can guess
@@ -70,7 +74,8 @@ def create_desk(desk: Desk) -> ASGIApp:
     live = Live(desk.engine, draw(frame), desk.now)
     inside.include_router(Sending(frame, desk.engine, live, desk.now).router())
     inside.include_router(People(frame, desk.engine, desk.suppression, desk.now).router())
-    inside.include_router(House(frame, desk.engine, desk.settings).router())
+    checkup = Checkup(desk.examine, desk.now) if desk.examine else None
+    inside.include_router(House(frame, desk.engine, desk.settings, checkup).router())
     _catch(inside, frame)
     return DeskGuard(
         inside,

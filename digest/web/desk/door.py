@@ -1,4 +1,4 @@
-"""Logging in and out (S-6).
+"""Logging in and out, and one's own password (S-6).
 
 The form answers a wrong password and an address nobody has alike, in one time. A login gets a new cookie
 always: whatever a browser had before opens nothing.
@@ -13,10 +13,10 @@ from fastapi.responses import Response
 from sqlalchemy import Engine
 
 from digest.accounts.attempts import forget_tries, try_once
-from digest.accounts.editors import editor_of, rehash
+from digest.accounts.editors import change_password, editor_of, rehash
 from digest.accounts.logins import LONGEST, log_in, log_out
 from digest.accounts.passwords import LONGEST as LONGEST_PASSWORD
-from digest.accounts.passwords import Busy, Passwords
+from digest.accounts.passwords import Busy, Passwords, fault
 from digest.database import reading, writing
 from digest.web.desk.frame import Frame, rooms
 from digest.web.forms import ip_of
@@ -31,7 +31,7 @@ LONGEST_SHOWN = 320  # characters of what was typed that are shown again
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The login page, and the way out."""
+    """The login page, the way out, and another password."""
 
     frame: Frame
     engine: Engine
@@ -46,6 +46,7 @@ class Door:
         router = APIRouter()
         rooms(router, "/login", self.ask, self.enter)
         rooms(router, "/logout", self.back, self.leave)
+        rooms(router, "/password", self.key, self.rekey)
         return router
 
     def ask(self, visit: Here, request: Request, to: str = "") -> Response:
@@ -94,6 +95,47 @@ class Door:
         answer = self.frame.go("/login")
         _give(answer, "", timedelta(0))
         return answer
+
+    def key(self, visit: Here) -> Response:
+        """The form for another password."""
+        return self.frame.show("password", visit, problem="", changed=False)
+
+    def rekey(self, visit: Here, request: Request) -> Response:
+        """The password is the new one, and every other browser is logged out; if the old one was right."""
+        who = visit.who
+        old, new = visit.said("old")[: LONGEST_PASSWORD + 1], visit.said("new")
+        problem = fault(new, who.address)
+        if problem or new != visit.said("again"):
+            return self._rekeyed(visit, 409, problem or "the new password was not typed alike twice")
+        key, network = parse(who.address).key, network_of(ip_of(request) or "")
+        with writing(self.engine) as session:
+            # Whoever sits down at an open desk may guess no more often than at the door.
+            wait = try_once(session, key, network, self.secret, self.now())
+        if wait > timedelta(0):
+            minutes = -(-wait // timedelta(minutes=1))
+            return self._rekeyed(visit, 429, f"too many tries: wait {minutes} min, then try again")
+        with reading(self.engine) as session:
+            editor = editor_of(session, key)
+        checked = editor.password_hash if editor else None
+        try:
+            if not self.passwords.is_right(old, checked):
+                return self._rekeyed(visit, 403, "the old password is another one")
+            fresh = self.passwords.hashed(new)
+        except Busy as error:
+            return self._rekeyed(visit, 503, str(error))
+        assert checked is not None
+        cookie, now = self.random(COOKIE_BYTES), self.now()
+        with writing(self.engine) as session:
+            forget_tries(session, key, network, self.secret)
+            if not change_password(session, who.editor_id, checked, fresh, now):
+                return self._rekeyed(visit, 409, "it was changed elsewhere at this moment")
+            log_in(session, who.editor_id, fresh, cookie, now)
+        answer = self.frame.show("password", Visit(editor=who, cookie=cookie), problem="", changed=True)
+        _give(answer, cookie, LONGEST)
+        return answer
+
+    def _rekeyed(self, visit: Visit, status: int, problem: str) -> Response:
+        return self.frame.show("password", visit, status, problem=problem, changed=False)
 
     def _cookie(self, key: str, password: str, network: str) -> str | None:
         """The new cookie of the editor of *key*; None unless *password* is theirs."""

@@ -17,7 +17,7 @@ from sqlmodel import Session
 from digest.database import reading, writing
 from digest.errors import DigestError
 from digest.issue import edit as editing
-from digest.issue.approve import differing, frozen_of
+from digest.issue.approve import UNSENT, differing, frozen_of
 from digest.issue.changes import (
     Overtaken,
     changes_since,
@@ -33,46 +33,24 @@ from digest.issue.changes import (
 from digest.issue.compose import items_of
 from digest.issue.contents import default_subject
 from digest.issue.due import Schedule, deadline, due_at
-from digest.issue.explain import Verdict, explain
+from digest.issue.explain import explain
 from digest.issue.models import Change, Done
 from digest.issue.overview import overview, waits
-from digest.letter.page import Card, Page
 from digest.lint.finding import Finding, Severity
-from digest.models import Issue, Item, Post, Status
+from digest.models import Issue, Post, Status
 from digest.month import Month
-from digest.proofs import Proofs
+from digest.proofs import Made, Proofs
 from digest.prose.excerpt import shorten
 from digest.web.desk.frame import Frame, rooms
-from digest.web.desk.letters import CHOICES, View, is_frozen, issue_at, reader_of
+from digest.web.desk.letters import CHOICES, View, issue_at, reader_of
+from digest.web.desk.rows import anchor, counted, rows_of
 from digest.web.guard import Here, Visit
 
 #: fields of the forms that hold an editor's own words
 TEXTS = frozenset({"subject", "preheader", "intro", "title", "excerpt"})
-#: characters of a quotation that tell which item it is of
-QUOTED = 12
-LONGEST_ORIGINAL = 1200  # characters of a post's text beside the excerpt
 LONGEST_SUBJECT = 200  # characters
 LONGEST_EXCERPT = 4000
 LONGEST_INTRO = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One item, as the page shows it."""
-
-    item: Item
-    post: Post
-    #: as the letter has them
-    title: str
-    excerpt: str
-    why: str
-    findings: Sequence[Finding]
-
-    @property
-    def original(self) -> str:
-        """The post's own text, as far as it is shown beside the excerpt."""
-        text = self.post.excerpt
-        return text if len(text) <= LONGEST_ORIGINAL else f"{text[:LONGEST_ORIGINAL]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +89,7 @@ class Draft:
         except DigestError as error:
             return self._page(visit, request, month, str(error), 409)
         view = View.of(request.query_params).query()
-        later = "&later=1" if visit.said("later") else ""
-        return self.frame.go(f"/issues/{month}{view}{'&' if view else '?'}since={seen}{later}")
+        return self.frame.go(f"/issues/{month}{view}{'&' if view else '?'}since={seen}")
 
     def _act(
         self, session: Session, issue: Issue, visit: Visit, later: Sequence[Change]
@@ -130,6 +107,8 @@ class Draft:
             "drop": lambda: editing.drop(session, issue, place),
             "up": lambda: _move(session, issue, place, place - 1),
             "down": lambda: _move(session, issue, place, place + 1),
+            "brief": lambda: editing.shorten_to_titles(session, issue, [place]),
+            "full": lambda: editing.rewrite(session, issue, place, None),
             "move": lambda: _move(session, issue, place, _number(visit.said("to"))),
             "item": lambda: self._rewrite(session, issue, place, visit, later),
         }
@@ -162,8 +141,9 @@ class Draft:
             own = None if title in ("", post.title) else title
             if own != value_at(item.title, f"title:{post.id}", later):
                 editing.retitle(session, issue, place, own)
-        if "excerpt" in visit.form:
-            excerpt = " ".join(visit.said("excerpt").split())[:LONGEST_EXCERPT]
+        excerpt = " ".join(visit.said("excerpt").split())[:LONGEST_EXCERPT]
+        # Of an item that was shown by its title only the field is empty, and nobody has emptied it.
+        if "excerpt" in visit.form and (excerpt or not visit.said("brief")):
             own = None if excerpt in ("", self._shortened(post)) else excerpt
             if own != value_at(item.excerpt, f"excerpt:{post.id}", later):
                 editing.rewrite(session, issue, place, own)
@@ -182,7 +162,7 @@ class Draft:
             if name.partition(":")[0] in TEXTS
         ]
         # What its writer had not touched is not sent once more: it is not as it was.
-        left = TEXTS - {name for name, _theirs, _mine in texts} | {"version", "later"}
+        left = TEXTS - {name for name, _theirs, _mine in texts} | {"version"}
         kept = {name: values for name, values in visit.form.items() if name not in left}
         return self.frame.show(
             "overtaken",
@@ -205,17 +185,22 @@ class Draft:
             issue = issue_at(session, self.frame, month)
             which = Month.parse(issue.month, self.frame.publication.zone)
             page = self.proofs.press.page(session, issue)
-            # Whoever has scripts sees the change first, and what the lint says of it when it has looked.
-            later = "later" in request.query_params
+            letter: Made | None = None
             findings: list[Finding] = []
+            unmade = ""
             try:
-                if not later and not is_frozen(issue):
+                if "look" in request.query_params:
+                    self.proofs.prepare(session, issue, now)
+                # To make a letter and to look at it takes longer than anybody likes to wait for a page.
+                letter = self.proofs.at_hand(session, issue)
+                if letter and issue.status is Status.DRAFT:
                     findings = self.proofs.findings(session, issue, now)
             except DigestError as error:
                 # A template, or words so long that no letter holds them: what is to be mended is here.
-                problem = problem or f"no letter can be made: {error}"
+                unmade = str(error)
             verdicts = explain(session, which, now)
-            rows = _rows(items_of(session, issue), page, verdicts.verdicts, findings)
+            fitted = letter.page if letter else None
+            rows = rows_of(items_of(session, issue), page, fitted, verdicts.verdicts, findings)
             changes = history(session, issue)
             line = next(one for one in overview(session) if one.month == issue.month)
             seen = version(session, issue)
@@ -232,16 +217,18 @@ class Draft:
                     (one for one in verdicts.verdicts if not one.is_in), key=lambda one: not one.offered
                 ),
                 "incomplete": verdicts.incomplete,
-                "findings": [(one, _anchor(one, rows)) for one in findings],
+                "counted": counted(rows),
+                "findings": [(one, anchor(one, rows)) for one in findings],
                 "errors": sum(one.severity is Severity.ERROR for one in findings),
-                "looking": later,
+                "looking": letter is None and issue.status in UNSENT and not unmade,
+                "unmade": unmade,
                 "changes": changes,
                 "undone": undone(changes),
                 "step": last_edit(changes) if issue.status is Status.DRAFT else None,
                 "version": seen,
                 "news": _news(changes, request.query_params.get("since", "")),
                 "rejection": rejection(changes) if issue.status is Status.DRAFT else None,
-                "drift": self._drift(session, issue),
+                "drift": self._drift(session, issue, letter),
                 "found": reader_of(session, view),
             }
             values["since"] = str(_number(request.query_params.get("since", "")))
@@ -260,50 +247,11 @@ class Draft:
                 **values,
             )
 
-    def _drift(self, session: Session, issue: Issue) -> list[str]:
-        """The parts of the letter that have changed since it was approved."""
-        if issue.status is not Status.APPROVED:
+    def _drift(self, session: Session, issue: Issue, fresh: Made | None) -> list[str]:
+        """The parts of the letter that have changed since it was approved, where it is made anew."""
+        if issue.status is not Status.APPROVED or fresh is None:
             return []
-        return differing(self.proofs.again(session, issue).rendered, frozen_of(session, issue))
-
-
-def _is_not_offered(verdict: Verdict) -> bool:
-    return not verdict.offered
-
-
-def _rows(
-    items: Sequence[tuple[Item, Post]], page: Page, verdicts: Sequence[Verdict], findings: Sequence[Finding]
-) -> list[Row]:
-    why = {one.post.id: one.why for one in verdicts}
-    return [
-        Row(
-            item,
-            post,
-            card.title,
-            card.excerpt,
-            why.get(post.id, ""),
-            [one for one in findings if _speaks_of(one, card)],
-        )
-        for (item, post), card in zip(items, page.cards, strict=True)
-    ]
-
-
-def _speaks_of(finding: Finding, card: Card) -> bool:
-    """Whether *finding* is about that item: it names its title or link, or quotes from its words."""
-    said = f"{finding.place} {finding.message}"
-    quoted = finding.place.partition(": ")[2].strip("“…”")
-    tells = len(quoted) >= QUOTED or finding.point == "drafts"
-    own = tells and (quoted in card.title or quoted in card.excerpt)
-    return own or card.title[:50] in said or (card.url is not None and card.url in said)
-
-
-def _anchor(finding: Finding, rows: Sequence[Row]) -> str:
-    """The id of what *finding* is about on the page."""
-    about = (row for row in rows if finding in row.findings)
-    row = next(about, None)
-    if row is not None:
-        return f"post-{row.post.id}"
-    return next((name for name in ("subject", "preheader") if name in finding.point), "letter")
+        return differing(fresh.rendered, frozen_of(session, issue))
 
 
 def _news(changes: Sequence[Change], since: str) -> list[Change]:
@@ -332,8 +280,11 @@ def _post(session: Session, post_id: int) -> Post:
 
 
 def _move(session: Session, issue: Issue, place: int, to: int) -> None:
-    """The item at *place* stands at *to*, or as near to it as there are places."""
-    order = list(range(1, len(items_of(session, issue)) + 1))
+    """The item at *place* stands at *to*, or as near to it as there are places for its kind."""
+    kinds = [(item.is_brief, not item.pinned) for item, _post in items_of(session, issue)]
+    # The pinned one stays first and titles stay last, wherever they are moved to.
+    alike = [one for one, kind in enumerate(kinds, 1) if kind == kinds[place - 1]]
+    order = list(range(1, len(kinds) + 1))
     order.remove(place)
-    order.insert(max(0, to - 1), place)
+    order.insert(min(max(to, alike[0]), alike[-1]) - 1, place)
     editing.reorder(session, issue, order)

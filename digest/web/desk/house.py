@@ -1,14 +1,15 @@
-"""What the publication is set up with: its sources and its settings, to be looked at."""
+"""What the publication is set up with: its sources, its settings, and what doctor finds wrong with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 from sqlalchemy import Engine
 
 from digest.database import reading
 from digest.fetching import posts_by_source, sources_of
+from digest.web.desk.checkup import Checkup
 from digest.web.desk.frame import Frame, rooms
 from digest.web.guard import Here
 
@@ -21,12 +22,14 @@ class House:
     engine: Engine
     #: the settings as they may be shown, by their names, without a secret
     settings: Mapping[str, str]
+    #: None: nobody can be asked
+    checkup: Checkup | None
 
     def router(self) -> APIRouter:
         """Their routes."""
         router = APIRouter()
         rooms(router, "/sources", self.sources)
-        rooms(router, "/settings", self.shown)
+        rooms(router, "/settings", self.shown, self.examine)
         return router
 
     def sources(self, visit: Here) -> Response:
@@ -37,5 +40,16 @@ class House:
         return self.frame.show("sources", visit, rows=rows)
 
     def shown(self, visit: Here) -> Response:
-        """The settings."""
-        return self.frame.show("settings", visit, settings=self.settings)
+        """What doctor found last, and the settings."""
+        checkup = self.checkup
+        last = checkup.last if checkup else None
+        return self.frame.show(
+            "settings", visit, settings=self.settings, can_examine=checkup is not None, last=last
+        )
+
+    def examine(self, visit: Here) -> Response:
+        """Doctor is at work; nobody waits for that."""
+        if self.checkup is None:
+            raise HTTPException(404)
+        self.checkup.start()
+        return self.frame.go("/settings")

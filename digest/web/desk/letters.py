@@ -1,6 +1,7 @@
 """The letter of an issue in a frame: exactly the bytes that would go, or that were approved, taken apart."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from urllib.parse import urlencode
@@ -8,7 +9,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
+from starlette.background import BackgroundTask
 
 from digest.database import reading
 from digest.errors import DigestError, UsageError
@@ -77,7 +80,16 @@ class Letters:
 
     def letter(self, visit: Here, request: Request, month: str) -> Response:
         """The letter as the page's address asks for it."""
-        view = View.of(request.query_params)
+        answer = self._shown(View.of(request.query_params), month)
+        # Whoever sees the letter asks next what is to be said of it.
+        answer.background = BackgroundTask(self._prepare, month)
+        return answer
+
+    def _prepare(self, month: str) -> None:
+        with suppress(DigestError, SQLAlchemyError), reading(self.engine) as session:
+            self.proofs.prepare(session, issue_at(session, self.frame, month), self.now())
+
+    def _shown(self, view: View, month: str) -> Response:
         with reading(self.engine) as session:
             issue = issue_at(session, self.frame, month)
             try:

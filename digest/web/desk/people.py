@@ -1,4 +1,4 @@
-"""The subscribers' room: who is on the list, how it grows, and one person's whole story."""
+"""The subscribers' room: who is on the list, how it grows, what was imported, one person's whole story."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,43 @@ from digest.web.desk.frame import Frame, rooms
 from digest.web.guard import Here
 from subscribers.address import parse
 from subscribers.growth import growth
+from subscribers.headings import PLAIN
+from subscribers.imports import imports
 from subscribers.models import State
+from subscribers.report import Verdict
 from subscribers.roll import head_count, search, standing
 
 AT_ONCE = 50
 LONGEST_SEARCH = 254  # characters: of an address
 MONTHS = 12  # of growth
+IMPORTS = 50
+#: what became of a row, in words; first those that changed the list
+SAID = {
+    Verdict.ACCEPTED: "taken on",
+    Verdict.ASKED: "asked by a mail whether they want the letters",
+    Verdict.LEFT: "kept off, as they had left there",
+    Verdict.BARRED: "kept off, as bounced, complained or suppressed there",
+    Verdict.ALREADY_GONE: "gone there, and known here as gone",
+    Verdict.ALREADY_ACTIVE: "on the list already",
+    Verdict.ALREADY_PENDING: "asked already",
+    Verdict.ALREADY_PAUSED: "on the list already, paused",
+    Verdict.WAS_UNSUBSCRIBED: "left out: they unsubscribed here",
+    Verdict.WAS_BOUNCED: "left out: their mailbox is dead",
+    Verdict.WAS_COMPLAINED: "left out: they complained here",
+    Verdict.SUPPRESSED: "left out: suppressed here",
+    Verdict.DUPLICATE: "left out: another row has the same mailbox",
+    Verdict.CONTRADICTED: "left out: another row says that they are gone",
+    Verdict.CONSENT_UNKNOWN: "left out: the file does not say whether they said yes",
+    Verdict.NOT_CONFIRMED: "left out: they never confirmed there",
+    Verdict.PAUSED_THERE: "left out: paused there",
+    Verdict.UNKNOWN_STATUS: "left out: a status nobody knows",
+    Verdict.ROLE: "left out: the mailbox of a function",
+    Verdict.TYPO_SUSPECT: "left out: most likely mistyped",
+    Verdict.MIXED_ALPHABETS: "left out: an address of mixed alphabets",
+    Verdict.SYNTAX: "left out: no address",
+    Verdict.NO_ADDRESS: "left out: nothing where the address should be",
+    Verdict.REPEATED_HEADER: "a heading in the middle of the file",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +69,7 @@ class People:
         router = APIRouter()
         rooms(router, "/subscribers", self.people)
         rooms(router, "/subscribers/growth", self.grows)
+        rooms(router, "/subscribers/imports", self.imported)
         rooms(router, "/subscribers/{who:int}", self.person)
         return router
 
@@ -76,6 +108,16 @@ class People:
         return self.frame.show(
             "growth", visit, here="subscribers", rows=rows[::-1], most=most or 1, active=active
         )
+
+    def imported(self, visit: Here) -> Response:
+        """What the last imports came to, the latest first."""
+        with reading(self.engine) as session:
+            found = imports(session, IMPORTS)
+        rows = [
+            (one, [(one.counts[kind], said) for kind, said in SAID.items() if kind in one.counts])
+            for one in found
+        ]
+        return self.frame.show("imports", visit, here="subscribers", rows=rows, plain=PLAIN)
 
     def person(self, visit: Here, who: int) -> Response:
         """Everything that ever happened to one address."""
