@@ -129,7 +129,7 @@ def dispatching(engine: Engine, issue_id: int, relay: EvilServer, **more: Any) -
 
 def test_the_numbers_add_up_while_letters_go_out_and_a_pause_stops_them(room: Room) -> None:
     """R-1: a real run to a slow relay; page and stream are asked meanwhile; each letter goes out once."""
-    issue_id = frozen(room.engine, 40)
+    issue_id = frozen(room.engine, 300)
     told: list[dict[str, int]] = []
     names: list[str] = []
 
@@ -140,31 +140,35 @@ def test_the_numbers_add_up_while_letters_go_out_and_a_pause_stops_them(room: Ro
                 return
             told.append(figures(html))
 
-    with EvilServer({"dot": Slow(0.08, GOOD)}) as relay, stream(room.ben) as lines:
+    with EvilServer({"dot": Slow(0.05, GOOD)}) as relay, stream(room.ben) as lines:
         listening = threading.Thread(target=listen, args=(lines,))
         listening.start()
         with dispatching(room.engine, issue_id, relay) as sending:
             seen: list[dict[str, int]] = []
-            while len({one["Accepted"] for one in seen}) < 4:
+            for _ in range(200):
                 seen.append(figures(room.ben.get(HERE).text))
+                if len({one["Accepted"] for one in seen}) > 2:
+                    break
+            assert len({one["Accepted"] for one in seen}) > 2
             assert room.ben.post(HERE, {}).headers["location"].startswith(f"{HERE}?since=")
             sending.join(5)
             assert not sending.is_alive()
         paused = figures(room.ben.get(HERE).text)
-        assert 0 < paused["Accepted"] == len(relay.letters) < 40
-        assert paused["Queued"] == 40 - paused["Accepted"]
+        assert 0 < paused["Accepted"] == len(relay.letters) < 300
+        assert paused["Queued"] == 300 - paused["Accepted"]
         assert room.ben.post(HERE, {}).status == 409
         assert room.ben.post(f"{HERE}/resume", {}).status == 403
         assert "Let the letters go on" in room.anna.get(HERE).text
         assert room.anna.post(f"{HERE}/resume", {}).status == 303
+        relay.script["dot"] = GOOD
         run(room.engine, issue_id, relay_at(relay.port))
-        listening.join(5)
+        listening.join(10)
     assert names[-1] == "end"
     accepted = [one["Accepted"] for one in told]
     assert accepted == sorted(accepted)
     assert len(set(accepted)) >= 3
-    assert accepted[-1] == 40
-    assert figures(room.ben.get(HERE).text) == {"Accepted": 40, "Deferred": 0, "Rejected": 0, "In doubt": 0}
+    assert accepted[-1] == 300
+    assert figures(room.ben.get(HERE).text) == {"Accepted": 300, "Deferred": 0, "Rejected": 0, "In doubt": 0}
     assert "Report of September 2015" in room.ben.get(HERE).text
     assert set(Counter(mail.rcpt for mail in relay.letters).values()) == {1}
     assert room.told() == ["ben paused its letters", "anna let its letters go on"]
