@@ -81,7 +81,7 @@ digest.returns.signatures digest.returns.returned
 digest.returns.keeping digest.returns.imap digest.returns.erasing
 digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
-digest.sending.runs digest.sending.pace
+digest.sending.runs digest.sending.pace digest.sending.spread
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
@@ -339,6 +339,7 @@ SQL = {
     "digest.sending.ledger",
     "digest.sending.audit",
     "digest.sending.survey",
+    "digest.sending.spread",
     "digest.sending.exclusive",
     "digest.sending.lineage",
     "digest.sending.accepting",

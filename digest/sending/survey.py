@@ -1,16 +1,12 @@
-"""How the sending of an issue stands, all of it as of one moment: for whoever watches it, or looks back.
-
-What is read off rows rather than indexes, by domain and over time, takes a third of a second for 100,000
-letters. It is read again only when a letter has moved since: `Survey.marks` tells.
-"""
+"""How the sending of an issue stands, all of it as of one moment: for whoever watches it, or looks back."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, case, func, select
+from sqlalchemy import Engine, func, select
 from sqlmodel import Session, SQLModel
 
 from digest.database import reading
@@ -18,6 +14,7 @@ from digest.models import Delivered, Status
 from digest.returns.classes import Class
 from digest.returns.models import Report
 from digest.sending.audit import OPEN_QUESTIONS, Tally, next_due_at, tally
+from digest.sending.spread import Spread, spread
 from subscribers.models import Act
 
 _tables = SQLModel.metadata.tables
@@ -25,28 +22,12 @@ _d, _issue, _run = _tables["delivery"].c, _tables["issue"].c, _tables["run"].c
 _subscriber, _consent = _tables["subscriber"].c, _tables["consent"].c
 _report = _tables[str(Report.__tablename__)].c
 
-#: domains that are named; all others are one line
-NAMED = 20
 #: answers of the relay that are shown, and letters that wait for a person
 WORDS, WAITING = 10, 50
 LONGEST_WORDS = 300  # characters
 
 #: what a relay has said of a letter that it did not take
 _REFUSED = (Delivered.REJECTED, Delivered.DEFERRED, Delivered.HELD)
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """The letters to one receiving domain; their states add up to *letters*."""
-
-    #: "" of those whose address has been erased
-    name: str
-    states: Mapping[Delivered, int]
-
-    @property
-    def letters(self) -> int:
-        """How many there are."""
-        return sum(self.states.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +84,8 @@ class Survey:
     frozen_at: datetime | None
     sent_at: datetime | None
     tally: Tally
-    #: by state, how many letters and the sum of their ids: other numbers where any letter has moved
-    marks: Mapping[Delivered, tuple[int, int]]
-    #: the accepted, by the second in which the ledger wrote it down, in that order
-    seconds: Sequence[tuple[datetime, int]]
-    #: those with most letters first
-    domains: Sequence[Domain]
-    #: all other domains taken together, and how many those are; None where all are named
-    others: tuple[Domain, int] | None
+    #: by domain and over time
+    spread: Spread
     #: the last letters that were not taken, the latest first
     refused: Sequence[Letter]
     #: letters in doubt or held, the first of them
@@ -134,9 +109,6 @@ def survey(engine: Engine, month: str, known: Survey | None = None) -> Survey | 
         row = session.connection().execute(select(*_issue).where(_issue.month == month)).first()
         if row is None:
             return None
-        marks = _marks(session, row.id)
-        kept = known if known and (known.issue_id, known.marks) == (row.id, marks) else None
-        domains, others = (kept.domains, kept.others) if kept else _domains(session, row.id)
         is_over = row.status in (Status.SENT, Status.CANCELLED) and row.frozen_at is not None
         return Survey(
             issue_id=row.id,
@@ -148,63 +120,13 @@ def survey(engine: Engine, month: str, known: Survey | None = None) -> Survey | 
             frozen_at=row.frozen_at,
             sent_at=row.sent_at,
             tally=tally(session, row.id),
-            marks=marks,
-            seconds=kept.seconds if kept else _seconds(session, row.id),
-            domains=domains,
-            others=others,
+            spread=spread(session, row.id, known.spread if known else None),
             refused=_letters(session, row.id, _REFUSED, _d.settled_at.desc(), WORDS),
             waiting=_letters(session, row.id, OPEN_QUESTIONS, _d.id, WAITING),
             next_due_at=next_due_at(session, row.id),
             run=_last_run(session, row.id),
             since=_since(session, row.id, row.frozen_at) if is_over else None,
         )
-
-
-def _marks(session: Session, issue_id: int) -> dict[Delivered, tuple[int, int]]:
-    # Read off the index delivery_by_state alone.
-    statement = select(_d.state, func.count(), func.sum(_d.id)).where(_d.issue_id == issue_id)
-    rows = session.connection().execute(statement.group_by(_d.state))
-    return {state: (count, int(ids)) for state, count, ids in rows}
-
-
-def _seconds(session: Session, issue_id: int) -> list[tuple[datetime, int]]:
-    second: Any = func.date_trunc("second", _d.settled_at)
-    if session.get_bind().dialect.name == "sqlite":
-        second = func.substr(_d.settled_at, 1, len("2015-10-01 06:00:00"))
-    accepted = (_d.issue_id == issue_id, _d.state == Delivered.ACCEPTED)
-    rows = session.connection().execute(select(second, func.count()).where(*accepted).group_by(second))
-    found = [(datetime.fromisoformat(str(at)), count) for at, count in rows]
-    return sorted((at if at.tzinfo else at.replace(tzinfo=UTC), count) for at, count in found)
-
-
-def _domains(session: Session, issue_id: int) -> tuple[list[Domain], tuple[Domain, int] | None]:
-    key = _subscriber.address_key
-    # An address has one @ (`address.parse` takes no quoted local part); the key of an erased one has none.
-    name: Any = func.split_part(key, "@", 2)
-    if session.get_bind().dialect.name == "sqlite":
-        at = func.instr(key, "@")
-        name = case((at > 0, func.substr(key, at + 1)), else_="")
-    name = func.coalesce(name, "")
-    joined = _d.id.table.outerjoin(_subscriber.id.table, _subscriber.id == _d.subscriber_id)
-    statement = select(name, _d.state, func.count()).select_from(joined).where(_d.issue_id == issue_id)
-    counts: dict[str, Counter[Delivered]] = {}
-    for domain, state, count in session.connection().execute(statement.group_by(name, _d.state)):
-        counts.setdefault(domain, Counter())[state] += count
-    return ranked(counts)
-
-
-def ranked(counts: Mapping[str, Counter[Delivered]]) -> tuple[list[Domain], tuple[Domain, int] | None]:
-    """The domains with most letters, and the sum of all others with their number; pure."""
-    found = [Domain(name, states) for name, states in counts.items()]
-    found.sort(key=lambda one: (-one.letters, one.name))
-    rest = found[NAMED:]
-    # One that is left over can as well be named.
-    if len(rest) < 2:
-        return found, None
-    others: Counter[Delivered] = Counter()
-    for one in rest:
-        others.update(one.states)
-    return found[:NAMED], (Domain("", others), len(rest))
 
 
 def _letters(

@@ -126,7 +126,8 @@ def test_the_same_without_scripts(site: Site, browser: Any) -> None:
     assert page.get_by_role("button", name="Print").count() == 0
     page.get_by_role("button", name="Pause the letters").click()
     page.get_by_role("link", name="3 letters wait for your decision").click()
-    page.get_by_label("reader2@example.org").check()
+    # Which of the first two letters was taken is up to the two connections.
+    page.locator("[name=letter]").first.check()
     page.get_by_role("button", name="They arrived").click()
     page.get_by_role("button", name="Send them again").click()
     assert "tick the letters" in page.locator("#told").inner_text()
@@ -134,9 +135,8 @@ def test_the_same_without_scripts(site: Site, browser: Any) -> None:
     page.get_by_role("button", name="Send them again").click()
     page.get_by_role("button", name="Let the letters go on").click()
     page.get_by_role("link", name="Look again").click()
-    assert [one.state for one in rows(site.engine, issue_id)] == [Delivered.ACCEPTED] * 2 + [
-        Delivered.QUEUED
-    ] * 2
+    states = sorted(one.state for one in rows(site.engine, issue_id))
+    assert states == [Delivered.ACCEPTED] * 2 + [Delivered.QUEUED] * 2
     page.get_by_role("link", name="Cancel the issue…").click()
     assert "2 people, who keep it" in page.locator(".facts").inner_text()
     page.get_by_label("Why").fill("Enough.")

@@ -196,17 +196,19 @@ def draw(frame: Frame) -> Callable[[Survey, datetime], str]:
 
     def drawn(survey: Survey, now: datetime) -> str:
         rate, left = pace(survey, now)
-        listed = [*survey.domains, *([survey.others[0]] if survey.others else [])]
+        others = survey.spread.others()
+        listed = [*survey.spread.domains(), *([others] if others else [])]
+        seconds = survey.spread.seconds()
         return frame.part(
             "numbers",
             survey=survey,
             at=now,
             rate=_rate(rate),
             left=_lasting(left) if left else "",
-            plot=plot(survey.seconds),
+            plot=plot(seconds),
             listed=listed,
             took=_lasting(survey.sent_at - survey.frozen_at) if survey.sent_at and survey.frozen_at else "",
-            last=survey.seconds[-1][0] if survey.seconds else None,
+            last=seconds[-1][0] if seconds else None,
         )
 
     return drawn
@@ -220,7 +222,7 @@ def pace(survey: Survey, now: datetime) -> tuple[float, timedelta | None]:
     if survey.run is None or survey.run.ended_at is not None:
         return 0.0, None
     since = max(now - RATE_OVER, survey.run.started_at)
-    accepted = sum(letters for at, letters in survey.seconds if at >= since.replace(microsecond=0))
+    accepted = sum(letters for at, letters in survey.spread.seconds() if at >= since.replace(microsecond=0))
     rate = accepted / max(1.0, (now - since).total_seconds())
     left = survey.tally.queued + survey.tally.sending
     return rate, timedelta(seconds=left / rate) if rate else None
