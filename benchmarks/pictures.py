@@ -23,15 +23,28 @@ from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Browser, sync_playwright
+from sqlalchemy import delete
 
 from benchmarks.tables import DOCS
-from digest.database import open_engine
-from digest.demo import run_demo
+from digest.accounts.editors import add_editor, editor_of
+from digest.accounts.logins import log_in
+from digest.accounts.models import Role
+from digest.accounts.passwords import Passwords
+from digest.database import open_engine, writing
+from digest.demo import EDITOR, MONTH, run_demo
+from digest.issue.approve import withdraw
+from digest.issue.changes import edit
+from digest.issue.compose import issue_of
+from digest.issue.edit import shorten_to_titles
+from digest.models import Delivery, Run, Status
+from digest.month import Month
 from digest.outfit import clock
-from digest.samples_site import ROOT, add_samples
+from digest.samples_site import PICTURES, ROOT, add_samples
 from digest.settings import load
+from digest.web.guard import COOKIE, COOKIE_BYTES
 from digest.web.serving import server
 from digest.wiring import pages_of
+from subscribers.address import parse
 
 HOST = "127.0.0.1"
 STARTING = 10  # seconds the pages may take to answer
@@ -39,6 +52,7 @@ STARTING = 10  # seconds the pages may take to answer
 LOWEST = 320
 #: of what a picture leaves free above the element that it ends before
 MARGIN = 12
+EDITOR_NAME = "The editor"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -55,6 +69,8 @@ class Shot:
     until: str = ""
     #: device pixels for each of CSS: 2 where a README shows it
     scale: int = 1
+    #: CSS pixels of a window that shows a part only; 0: the picture is as long as it has to be
+    height: int = 0
 
 
 #: masthead, introduction, contents and the lead; below it begins the second post
@@ -65,6 +81,13 @@ LETTER = (
     Shot("letter-320", "", 320, until=LEAD, scale=2),
     Shot("letter-1280", "", 1280, until=LEAD),
     Shot("letter-whole", "", 600),
+)
+
+
+#: the desk, with the demo's issue as a draft again
+DESK = (
+    Shot("desk", f"/desk/issues/{MONTH}?look=1", 1280, height=900),
+    Shot("desk-phone-dark", f"/desk/issues/{MONTH}/approve", 390, "dark", height=1040, scale=2),
 )
 
 
@@ -97,6 +120,33 @@ def take(opened: Browser, demo: Path, out: Path) -> None:
     with serving(demo) as address:
         for shot in pages(demo):
             shoot(opened, shot, f"{address}{shot.path}", out)
+        cookie = draft_again(demo)
+        for shot in DESK:
+            shoot(opened, shot, f"{address}{shot.path}", out, cookie)
+
+
+def draft_again(demo: Path) -> str:
+    """The cookie of an editor to whom the demo's issue is a draft, as before it was approved and sent."""
+    settings, now = load(demo / ".env"), clock()
+    engine = open_engine(settings.database_url)
+    kept, cookie = Passwords().hashed(secrets.token_urlsafe()), secrets.token_urlsafe(COOKIE_BYTES)
+    with writing(engine) as session:
+        issue = issue_of(session, Month.parse(MONTH, settings.zone))
+        session.execute(delete(Delivery))
+        session.execute(delete(Run))
+        issue.status, issue.frozen_at, issue.frozen_count = Status.APPROVED, None, None
+        session.flush()
+        withdraw(session, issue, EDITOR_NAME, now)
+        edit(session, issue, lambda: shorten_to_titles(session, issue, [7]), EDITOR_NAME, now)
+        address = parse(EDITOR)
+        add_editor(session, address, EDITOR_NAME, Role.APPROVER, kept, now)
+        session.flush()
+        editor = editor_of(session, address.key)
+        assert editor is not None
+        assert editor.id is not None
+        assert log_in(session, editor.id, kept, cookie, now)
+    engine.dispose()
+    return cookie
 
 
 def pages(demo: Path) -> Iterator[Shot]:
@@ -117,14 +167,21 @@ def pages(demo: Path) -> Iterator[Shot]:
     yield Shot("preferences-dark", mine[1], 600, "dark", scale=2)
 
 
-def shoot(opened: Browser, shot: Shot, address: str, out: Path) -> None:
-    """The picture of *address* is in *out*."""
+def shoot(opened: Browser, shot: Shot, address: str, out: Path, cookie: str = "") -> None:
+    """The picture of *address* is in *out*; with the *cookie* of an editor."""
     page = opened.new_page(
-        viewport={"width": shot.width, "height": LOWEST},
+        viewport={"width": shot.width, "height": shot.height or LOWEST},
         device_scale_factor=shot.scale,
         color_scheme=shot.scheme,
         java_script_enabled=False,
     )
+    if cookie:
+        page.set_extra_http_headers({"Cookie": f"{COOKIE}={cookie}"})
+        # The letter's pictures are the sample site's.
+        page.route(
+            f"{ROOT}pictures/*",
+            lambda route: route.fulfill(path=PICTURES / Path(route.request.url).name),
+        )
     answer = page.goto(address, wait_until="load")
     if answer is not None and not answer.ok:
         raise AssertionError(f"{shot.path} answers {answer.status}")
@@ -132,7 +189,7 @@ def shoot(opened: Browser, shot: Shot, address: str, out: Path) -> None:
         box = page.locator(shot.until).bounding_box()
         assert box is not None
         page.set_viewport_size({"width": shot.width, "height": round(box["y"]) - MARGIN})
-    page.screenshot(path=out / f"{shot.name}.png", full_page=not shot.until)
+    page.screenshot(path=out / f"{shot.name}.png", full_page=not shot.until and not shot.height)
     page.close()
 
 

@@ -177,16 +177,25 @@ def _take(post: Post, one: Found) -> None:
     post.title, post.title_proposed = one.title, one.title_proposed
     post.author, post.author_guessed = one.author, one.author_guessed
     post.excerpt, post.excerpt_truncated = one.excerpt, one.excerpt_truncated
-    post.picture = asdict(one.picture) if one.picture else None
+    post.picture = _picture(one.picture, post.picture)
     post.categories, post.language, post.position = list(one.categories), one.language, one.position
     if not post.dated_by_hand:
         post.dated, post.published_at, post.month = one.dated, one.published_at, one.month
         post.date_note = one.date_note
 
 
+def _picture(found: Picture | None, kept: dict[str, Any] | None) -> dict[str, Any] | None:
+    """*found* as it is kept; what the web said of the same picture before stays with it."""
+    if found is None:
+        return None
+    seen = kept.get("seen") if kept and kept.get("url") == found.url else None
+    return asdict(found) | ({"seen": seen} if seen else {})
+
+
 def _shows(one: Post | Found, dated_by_hand: bool) -> list[Any]:
     """What a reader would see of *one*, alike for what was found and what is kept."""
-    picture = asdict(one.picture) if isinstance(one.picture, Picture) else one.picture
+    picture = asdict(one.picture) if isinstance(one.picture, Picture) else dict(one.picture or {})
+    picture.pop("seen", None)
     dates = None if dated_by_hand else (one.published_at, one.month)
     text = [one.title, one.author, one.excerpt, one.excerpt_truncated]
     return [one.url, dates, *text, picture, list(one.categories), one.language]

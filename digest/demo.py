@@ -16,6 +16,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from sqlalchemy import Engine
 
+from digest.accounts.editors import add_editor
+from digest.accounts.models import Role
+from digest.accounts.passwords import Passwords
 from digest.collect import FILE, collect, note_document, source_at
 from digest.database import open_engine, reading, writing
 from digest.errors import DigestError
@@ -23,7 +26,6 @@ from digest.initial import write_env
 from digest.issue.compose import compose, issue_of, items_of
 from digest.issue.edit import pin, reword
 from digest.letter.preview import write_preview
-from digest.lint.finding import Severity
 from digest.migrating import upgrade
 from digest.month import Month
 from digest.outfit import clock, means_of, suppression_secret_of
@@ -34,6 +36,7 @@ from digest.settings import Settings, load
 from digest.sources.reading import read_file
 from digest.web.serving import listen, serve
 from digest.wiring import answering, pages_of, press_of
+from subscribers.address import parse
 from subscribers.exchange import apply, dry_run
 from subscribers.report import Terms
 
@@ -41,6 +44,7 @@ MONTH = "2026-10"
 #: what a demo leaves, beside the store's files
 OURS = {".env", "mailbox", "preview"}
 HOST, PORT = "127.0.0.1", 8025
+EDITOR = "editor@slow-water.example"
 Say = Callable[[str], None]
 
 VALUES = {
@@ -97,10 +101,10 @@ def run_demo(directory: Path, token: Callable[[int], str], say: Say) -> None:
         say(line)
 
 
-def serve_demo(directory: Path, say: Say) -> None:
-    """The pages of the demo in *directory*, and the sample posts, are served until Ctrl-C.
+def serve_demo(directory: Path, token: Callable[[int], str], say: Say) -> None:
+    """The pages and the desk of the demo in *directory*, and the sample posts, are served until Ctrl-C.
 
-    What the form asks for is answered into the demo's mailbox.
+    What the form asks for is answered into the demo's mailbox. The desk's account gets a new password.
     """
     settings = load(directory / ".env")
     with _mail_server(directory / "mailbox") as port:
@@ -111,7 +115,18 @@ def serve_demo(directory: Path, say: Say) -> None:
         listening = listen(HOST, PORT)
         say(f"serving {VALUES['DIGEST_BASE_URL']}/archive and what the letters link to; Ctrl-C ends it")
         say(f"subscribe at {VALUES['DIGEST_BASE_URL']}/subscribe: the mail comes into {directory}/mailbox")
+        password = _approver(engine, token)
+        say(f"the desk is at {VALUES['DIGEST_BASE_URL']}/desk/: log in as {EDITOR} with {password}")
         serve(app, listening)
+
+
+def _approver(engine: Engine, token: Callable[[int], str]) -> str:
+    """The password of the demo's editor, who may do everything at the desk."""
+    password, address = token(8), parse(EDITOR)
+    kept = Passwords().hashed(password)
+    with writing(engine) as session:
+        add_editor(session, address, "The editor", Role.APPROVER, kept, clock())
+    return password
 
 
 def _clear(directory: Path) -> None:
@@ -155,14 +170,11 @@ def _prepare(engine: Engine, settings: Settings, directory: Path, say: Say) -> N
     say(f"4  the issue of {MONTH}: {composed.taken} posts; two more stand just outside the month")
     shutil.copytree(PICTURES, directory / "preview" / "pictures")
     with reading(engine) as session:
-        issue = issue_of(session, month)
-        rendered, _page = press.render(session, issue)
-        findings = press.findings(session, issue, now)
-    write_preview(press.sample(rendered, now), directory / "preview", {f"{ROOT}pictures/": "pictures/"})
-    errors = [one for one in findings if one.severity is Severity.ERROR]
+        proof = press.proof(session, issue_of(session, month), now)
+    write_preview(proof.letter, directory / "preview", {f"{ROOT}pictures/": "pictures/"})
     with writing(engine) as session:
         fingerprint = press.approve(session, issue_of(session, month), "the demo", now)
-    found = f"{len(errors)} errors, {len(findings) - len(errors)} warnings"
+    found = f"{len(proof.errors)} errors, {len(proof.warnings)} warnings"
     say(f"5  checked ({found}), approved: {fingerprint[:16]}…")
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from digest.collect import (
     FILE,
@@ -20,7 +20,7 @@ from digest.collect import (
 )
 from digest.database import reading, writing
 from digest.errors import DigestError
-from digest.models import Source
+from digest.models import Post, Source
 from digest.month import Month
 from digest.sources.fetch import Fetcher
 from digest.sources.site import Visit, discover, visit
@@ -45,6 +45,14 @@ def sources_of(session: Session) -> list[Source]:
     """The sources that are fetched, in the order they were added."""
     statement = select(Source).where(col(Source.removed).is_(False), col(Source.place).not_like(FILE + "%"))
     return list(session.exec(statement.order_by(col(Source.id))))
+
+
+def posts_by_source(session: Session) -> dict[int, tuple[int, datetime | None]]:
+    """For each source that has any: how many posts are known of it, and when the newest was published."""
+    statement = select(Post.source_id, func.count(), func.max(Post.published_at)).group_by(
+        col(Post.source_id)
+    )
+    return {source_id: (number, newest) for source_id, number, newest in session.exec(statement)}
 
 
 def add_source(engine: Engine, fetcher: Fetcher, url: str, zone: ZoneInfo, now: datetime) -> Source:

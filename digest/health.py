@@ -29,6 +29,8 @@ class Standing:
     #: None: there is no issue
     status: Status | None = None
     approved_at: datetime | None = None
+    #: when it falls due, where whoever approved it chose so
+    send_at: datetime | None = None
     frozen_at: datetime | None = None
     #: whether letters wait that nothing keeps back: never tried, or free again
     queued: bool = False
@@ -81,7 +83,7 @@ def health(session: Session, schedule: Schedule, month: Month, now: datetime) ->
 
 def why_missing(found: Standing, month: Month, schedule: Schedule, now: datetime) -> str:
     """Why the issue of *month* is past due without a good reason, one line; "" where it is not."""
-    due = due_at(month, schedule)
+    due = found.send_at or due_at(month, schedule)
     if now < due + GRACE:
         return ""
     match found.status:
@@ -130,6 +132,7 @@ def standing(session: Session, month: Month, now: datetime) -> Standing:
     return Standing(
         status=issue.status,
         approved_at=issue.approved_at,
+        send_at=issue.send_at,
         frozen_at=issue.frozen_at,
         queued=len(session.exec(last_row(Delivered.QUEUED)).all()) > 0,
         accepted_at=accepted_at,

@@ -129,6 +129,8 @@ class Post(SQLModel, table=True):
         ),
         Index("post_published_at", "published_at"),
         Index("post_link_key", "link_key"),
+        # With it a month is found by two indexes; without, every post is read, text and all.
+        Index("post_month", "month"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -158,7 +160,7 @@ class Post(SQLModel, table=True):
     excerpt: str = ""
     #: the source itself had cut it
     excerpt_truncated: bool = False
-    #: {"url", "alt", "width", "height"} or None
+    #: {"url", "alt", "width", "height"} or None; "seen" where anybody looked (`issue.pictures`)
     picture: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     categories: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     #: BCP 47, as the source says; None where it does not
@@ -207,6 +209,8 @@ class Issue(SQLModel, table=True):
     fingerprint: str | None = None
     approved_at: datetime | None = Field(default=None, sa_type=Instant)
     approved_by: str | None = None
+    #: when it falls due, as whoever approved it chose; None: as the settings say
+    send_at: datetime | None = Field(default=None, sa_type=Instant)
     #: when the audience was frozen, and how many it was
     frozen_at: datetime | None = Field(default=None, sa_type=Instant)
     frozen_count: int | None = None
@@ -248,7 +252,13 @@ class Item(SQLModel, table=True):
     late: bool = False
     #: the editor's own; None: the post's
     title: str | None = None
+    #: the same; "": none, so that the item is shown by its title only
     excerpt: str | None = None
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether the editor wants it shown by its title only."""
+        return self.excerpt == ""
 
 
 class Run(SQLModel, table=True):

@@ -5,8 +5,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from digest.doctor.choices import Choices
-from digest.doctor.installation import Installation
+from digest.doctor.examine import examine, unreadable
+from digest.doctor.installation import Asked, Installation, Tools
+from digest.doctor.line import Line
 from digest.doctor.mailbox import Account
+from digest.errors import DigestError
 from digest.outfit import relay_of
 from digest.settings import Settings
 from digest.wiring import schedule_of
@@ -34,6 +37,15 @@ def installation_of(settings: Settings, engine: Engine, env_file: Path) -> Insta
         engine=engine,
         account=account,
     )
+
+
+def examined(settings: Settings, engine: Engine, env_file: Path, asked: Asked, tools: Tools) -> list[Line]:
+    """Doctor's lines for that installation; also where no letter may leave as it is set."""
+    try:
+        installation = installation_of(settings, engine, env_file)
+    except DigestError as error:
+        return unreadable(env_file, error)
+    return examine(installation, asked, tools)
 
 
 def account_of(settings: Settings) -> Account | None:

@@ -4,7 +4,8 @@ It is made once by a composition root and handed down; it holds no session and k
 """
 
 import hmac
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -14,13 +15,18 @@ from digest.errors import DigestError
 from digest.issue.approve import approve, drift
 from digest.issue.compose import items_of
 from digest.issue.contents import next_number, page_of
+from digest.issue.pictures import picture_findings
+from digest.letter.budget import Form, forms
 from digest.letter.page import Page, Publication
 from digest.letter.personalise import Letter, Stencil, stencil
 from digest.letter.render import fitted
 from digest.letter.rendered import Rendered
 from digest.letter.theme import Theme
 from digest.lint.check import check
+from digest.lint.cut import cut
 from digest.lint.finding import Finding, Severity, proposed_title
+from digest.lint.online import Answer, answering
+from digest.lint.weights import Weights, weights
 from digest.models import Issue
 from subscribers.audience import Recipient
 from subscribers.tokens import NOBODY, Keyring
@@ -30,6 +36,34 @@ SAMPLES = (
     Recipient(subscriber_id=NOBODY, address="reader@example.org", name="", token_version=0),
     Recipient(subscriber_id=NOBODY, address="a.second.reader@example.com", name="", token_version=1),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """An issue as it would be frozen, and what an editor should know of it."""
+
+    rendered: Rendered
+    #: what was rendered: small enough for a letter
+    page: Page
+    #: as a reader would get it; its links are genuine and move nobody
+    letter: Letter
+    #: what would hurt in an inbox, errors first
+    findings: list[Finding]
+
+    @property
+    def weights(self) -> Weights:
+        """What the letter weighs, piece by piece."""
+        return weights(self.letter.content, self.page)
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What approval refuses."""
+        return [finding for finding in self.findings if finding.severity is Severity.ERROR]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What an editor should have looked at."""
+        return [finding for finding in self.findings if finding.severity is Severity.WARNING]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +94,11 @@ class Press:
 
     def render(self, session: Session, issue: Issue) -> tuple[Rendered, Page]:
         """*issue* as it would be frozen now, and the page as it fits into a letter."""
-        return self._rendered(self.page(session, issue), self.nonce(issue))
+        return self.rendered(self.page(session, issue), self.nonce(issue))
 
-    def _rendered(self, page: Page, nonce: str) -> tuple[Rendered, Page]:
-        return fitted(page, theme=self.theme, templates_dir=self.templates_dir, nonce=nonce)
+    def rendered(self, page: Page, nonce: str, like: Page | None = None) -> tuple[Rendered, Page]:
+        """*page* as it would be frozen, and as it fits into a letter; *like* as `fitted` takes it."""
+        return fitted(page, theme=self.theme, templates_dir=self.templates_dir, nonce=nonce, like=like)
 
     def nonce(self, issue: Issue) -> str:
         """16 hex digits that only the holder of the keys can know, the same for the same month."""
@@ -77,42 +112,67 @@ class Press:
         """The letter as a reader would get it; its links are genuine and move nobody."""
         return self.stencil(rendered).letter(SAMPLES[0], now)
 
-    def findings(self, session: Session, issue: Issue, now: datetime) -> list[Finding]:
-        """What would hurt in an inbox if *issue* went out as it is now; errors first."""
-        rendered, page = self.render(session, issue)
-        return self._findings(session, issue, rendered, page, now)
+    def sample_for(self, rendered: Rendered, address: str, name: str, now: datetime) -> Letter:
+        """The letter as the reader of that address would get it, but for its links, which move nobody."""
+        return self.stencil(rendered).letter(replace(SAMPLES[0], address=address, name=name), now)
 
-    def _findings(
-        self, session: Session, issue: Issue, rendered: Rendered, page: Page, now: datetime
-    ) -> list[Finding]:
-        cut = self.stencil(rendered)
-        one, other = (cut.letter(recipient, now).content for recipient in SAMPLES)
-        return check(one, other=other, page=page) + proposed(session, issue)
+    def proof(
+        self, session: Session, issue: Issue, now: datetime, answers: Mapping[str, Answer] | None = None
+    ) -> Proof:
+        """*issue* as it would be frozen now, and what is to be said of it; *answers* are the web's."""
+        meant = self.page(session, issue)
+        rendered, page = self.rendered(meant, self.nonce(issue))
+        findings = [
+            *self.checked(rendered, page, now),
+            *answering(page, answers or {}),
+            *self.told(session, issue, meant, page),
+        ]
+        return Proof(rendered, page, self.sample(rendered, now), findings)
+
+    def checked(self, rendered: Rendered, page: Page, now: datetime) -> list[Finding]:
+        """What would hurt in an inbox of *rendered*, which is *page*; errors first."""
+        ready = self.stencil(rendered)
+        one, other = (ready.letter(recipient, now).content for recipient in SAMPLES)
+        return check(one, other=other, page=page)
+
+    def told(self, session: Session, issue: Issue, meant: Page, page: Page) -> list[Finding]:
+        """What the letter of *page* does not tell: what was cut, lost pictures, titles nobody wrote."""
+        return [
+            *cut(meant, page),
+            *picture_findings(session, issue),
+            *proposed(session, issue),
+        ]
 
     def approve(self, session: Session, issue: Issue, by: str, now: datetime) -> str:
         """*issue* is frozen as it is now; its fingerprint. DigestError while the lint has errors."""
-        rendered, page = self.render(session, issue)
-        errors = [
-            finding
-            for finding in self._findings(session, issue, rendered, page, now)
-            if finding.severity is Severity.ERROR
-        ]
-        if errors:
-            first = errors[0]
-            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            raise DigestError(
-                f"{issue.month} has errors{more}: {first.place}: {first.message} {first.mend}"
-                f" `digest issue check {issue.month}` shows all"
-            )
-        return approve(session, issue, rendered, by, now)
+        proof = self.proof(session, issue, now)
+        require_no_error(issue, proof.findings)
+        return approve(session, issue, proof.rendered, by, now)
+
+    def forms(self, session: Session, issue: Issue) -> tuple[list[Form], list[Finding]]:
+        """How each item of *issue* stands in the letter, in their order, and what had to be cut for it."""
+        page = self.render(session, issue)[1]
+        return forms(page), list(cut(self.page(session, issue), page))
 
     def drift(self, session: Session, issue: Issue) -> list[str]:
         """The parts of the letter that have changed since *issue* was approved."""
 
         def fresh(nonce: str, number: int) -> Rendered:
-            return self._rendered(self.page(session, issue, number), nonce)[0]
+            return self.rendered(self.page(session, issue, number), nonce)[0]
 
         return drift(session, issue, fresh)
+
+
+def require_no_error(issue: Issue, findings: Sequence[Finding]) -> None:
+    """DigestError, with the first of them, where there are errors among *findings*."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise DigestError(
+            f"{issue.month} has errors{more}: {first.place}: {first.message} {first.mend}"
+            f" `digest issue check {issue.month}` shows all"
+        )
 
 
 def proposed(session: Session, issue: Issue) -> list[Finding]:

@@ -18,7 +18,7 @@ from digest.database import reading, writing
 from digest.errors import DigestError, Stopped
 from digest.health import standing, why_missing
 from digest.issue.compose import OPEN, compose, find_issue, items_of, skip
-from digest.issue.due import Schedule, Step, due_at, step
+from digest.issue.due import Schedule, Step, deadline, due_at, step
 from digest.issue.explain import incomplete
 from digest.models import Issue, Status
 from digest.month import Month
@@ -168,10 +168,35 @@ def _draft(session: Session, issue: Issue, month: Month, house: House, now: date
         "",
         *(f"{finding.place}: {finding.message} {finding.mend}" for finding in proposed(session, issue)),
         *incomplete(session, month, now),
-        f"Look:    digest issue preview {month} --out preview",
-        f"Approve: digest issue approve {month}",
+        f"Look at it, change it and approve it: {_desk(house, month)}",
+        f"Or by command: digest issue preview {month} --out preview, digest issue approve {month}",
     ]
     return f"The draft of {month} waits for approval", "\n".join(lines) + "\n"
+
+
+def _desk(house: House, month: Month) -> str:
+    """Where the desk shows the issue of *month*."""
+    return f"{house.press.publication.base_url}/desk/issues/{month}"
+
+
+#: what happens at the deadline, by DIGEST_AT_DEADLINE
+OUTCOMES = {
+    "hold": "it waits for you, and nobody gets it until it is approved",
+    "skip": "it is skipped, and its posts are offered to the next issue",
+    "send": "it goes out by itself if nothing in it would hurt",
+}
+
+
+def _reminder(house: House, month: Month) -> tuple[str, str]:
+    """Subject and body of the mail that says that the deadline is near."""
+    last = deadline(month, house.schedule).astimezone(month.zone)
+    body = (
+        f"Nobody has approved the issue of {month} yet. It can be approved until"
+        f" {last:%Y-%m-%d %H:%M} {month.zone.key}; after that {OUTCOMES[house.schedule.at_deadline]}.\n\n"
+        f"Look at it and approve it: {_desk(house, month)}\n"
+        f"Or by command: digest issue approve {month}\n"
+    )
+    return f"{month} still waits for approval", body
 
 
 def _advance(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
@@ -182,8 +207,14 @@ def _advance(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
         what = _approve(house, month, now, ticked)
     if what is Step.SKIP:
         _skip_unapproved(house, month, now, ticked)
+    elif what is Step.REMIND:
+        with writing(house.engine) as session:
+            tell(session, f"reminder:{month}", *_reminder(house, month), now)
     elif what is Step.OVERDUE:
-        body = f"Nobody approved the issue of {month} in time. It waits: digest issue approve {month}\n"
+        body = (
+            f"Nobody approved the issue of {month} in time. It waits: digest issue approve {month}\n"
+            f"At the desk: {_desk(house, month)}\n"
+        )
         _tell(house, f"overdue:{month}", f"{month} is overdue", body, now, ticked)
     elif what is Step.TOO_LATE:
         due = f"{due_at(month, house.schedule):%Y-%m-%d %H:%M} UTC"

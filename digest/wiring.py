@@ -1,12 +1,18 @@
 """Settings -> the things below, each given only the values it needs; shared by the composition roots."""
 
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from digest.accounts.passwords import Passwords
+from digest.database import open_engine
+from digest.doctor.line import Line
 from digest.errors import UsageError
 from digest.fetching import fetch_sources
 from digest.forgetting import erase_restored, scrub
@@ -26,16 +32,19 @@ from digest.returns.working import work_off
 from digest.sending.send import require_public
 from digest.sending.smtp import deliver, hand_over
 from digest.sending.spool import spool_of
-from digest.settings import Settings
+from digest.settings import PREFIX, Settings
 from digest.sorting import account_of, office_of
 from digest.sources.fetch import Fetcher
 from digest.tick import House
 from digest.trace import Story
+from digest.web.api.app import Api, create_api
 from digest.web.app import create_app
+from digest.web.desk.app import Desk, create_desk
 from digest.web.hooks import Doors, exactly
 from digest.web.pages import Pages
 from subscribers.tokens import Keyring
 
+DESK_PATIENCE = 2_000  # milliseconds an editor waits for the store
 #: seconds for a certificate of SNS: a thread of the pages waits for it
 SNS_DEADLINE = 5.0
 
@@ -120,14 +129,67 @@ def doors_of(settings: Settings) -> Doors | None:
     return doors if doors.open else None
 
 
-def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | None = None) -> FastAPI:
-    """Its public pages, on the store of *engine*; *answer* is called while they are served."""
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings by name, as editors may see them: of a secret only that it is set, no password."""
+    return {
+        f"{PREFIX}{name.upper()}": _shown(name, getattr(settings, name)) for name in Settings.model_fields
+    }
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None or value in ("", []):
+        return ""
+    # Whoever has the heartbeat's address can make a silent program look alive.
+    if isinstance(value, SecretStr) or name == "heartbeat_url":
+        return "set, and not shown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    listed = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return re.sub(r"//[^/@\s]*@", "//…@", listed)
+
+
+def desk_of(settings: Settings, engine: Engine, examine: Callable[[], Sequence[Line]] | None = None) -> Desk:
+    """What its desk works with, on the store of *engine*; *examine* gives doctor's lines."""
+    key = settings.suppression_key
+    return Desk(
+        # Its own connections: whoever works at the desk keeps no one-click waiting, and has more patience.
+        engine=open_engine(engine.url.render_as_string(hide_password=False), patience=DESK_PATIENCE),
+        press=press_of(settings),
+        theme=load_theme(settings.theme),
+        templates_dir=settings.templates_dir,
+        schedule=schedule_of(settings),
+        relay=partial(relay_of, settings),
+        passwords=Passwords(),
+        suppression=key.get_secret_value().encode() if key else None,
+        settings=shown(settings),
+        examine=examine,
+        secret=settings.keys[0],
+        random=secrets.token_urlsafe,
+        now=clock,
+    )
+
+
+def pages_of(
+    settings: Settings,
+    engine: Engine,
+    answer: Callable[[], None] | None = None,
+    examine: Callable[[], Sequence[Line]] | None = None,
+) -> FastAPI:
+    """Its pages and its desk, on the store of *engine*; *answer* is called while they are served.
+
+    *examine* gives the desk doctor's lines.
+    """
     key, token = settings.suppression_key, settings.metrics_token
+    desk = desk_of(settings, engine, examine)
+    theme = load_theme(settings.theme)
+    api = Api(
+        desk.engine, Pages(settings.publication, theme, settings.templates_dir), desk.suppression, clock
+    )
     return create_app(
         engine=engine,
         keyring=Keyring(settings.keys),
         publication=settings.publication,
-        theme=load_theme(settings.theme),
+        theme=theme,
         templates_dir=settings.templates_dir,
         spool=spool_of(engine),
         secret=key.get_secret_value().encode() if key else None,
@@ -138,6 +200,7 @@ def pages_of(settings: Settings, engine: Engine, answer: Callable[[], None] | No
         doors=doors_of(settings),
         # Not from the networks that feeds may be fetched from.
         fetch=exactly(Fetcher(contact=settings.publication_url, deadline=SNS_DEADLINE)),
+        within={"/desk": create_desk(desk), "/api": create_api(api)},
     )
 
 

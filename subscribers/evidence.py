@@ -28,6 +28,8 @@ class Origin(StrEnum):
     BOUNCE = "bounce"
     #: such reports were wrong, and what they had cost is given back
     UNDO = "undo"
+    #: a program that holds a token of the API
+    API = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from subscribers.departures import bar_all
 from subscribers.evidence import Evidence, Newcomer, Origin
 from subscribers.files import File, Unreadable, examine, fingerprint
 from subscribers.headings import GONE, Row, Says
+from subscribers.imports import keep_report
 from subscribers.models import Cause, Consent, State, Subscriber, Suppression
 from subscribers.report import Report, Terms, Verdict, report_on
 from subscribers.roll import states_of
@@ -122,6 +123,8 @@ def apply(
         " run the import again without --apply and read the new report",
     )
     report.applied = True
+    with writing() as session:
+        keep_report(session, report, terms.ground, now)
     return report
 
 

@@ -8,7 +8,7 @@ No `from __future__ import annotations` in this file: SQLModel reads the annotat
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import JSON, CheckConstraint, Column, Index
 from sqlmodel import Field, SQLModel
 
 from subscribers.columns import Instant, Word, one_of
@@ -111,7 +111,11 @@ class Subscriber(SQLModel, table=True):
 class Consent(SQLModel, table=True):
     """One line of proof: who did what, when, from where, to which words. Only ever added to."""
 
-    __table_args__ = (CheckConstraint(one_of("act", Act), name="consent_act"),)
+    __table_args__ = (
+        CheckConstraint(one_of("act", Act), name="consent_act"),
+        # How the list grows is counted from it alone.
+        Index("consent_act_at", "act", "at"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     subscriber_id: int = Field(foreign_key="subscriber.id", index=True)
@@ -189,3 +193,20 @@ class Tried(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     key: str
     at: datetime = Field(sa_type=Instant, index=True)
+
+
+class Imported(SQLModel, table=True):
+    """What an import came to; it knows no address."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    #: the file's name; whose export it looked like; the hash of the report that was applied
+    file: str
+    program: str
+    hash: str
+    #: the operator's statement of why these people may be written to
+    ground: str
+    #: of the file, the heading not among them
+    rows: int
+    #: `report.Verdict` -> how many rows; none of 0
+    counts: dict[str, int] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

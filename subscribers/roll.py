@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, func, or_, select
 
 from subscribers.models import Cause, State, Subscriber
 from subscribers.suppression import in_parts, suppressed
@@ -58,3 +58,31 @@ def head_count(session: Session) -> dict[State, int]:
     # Read off the index of the state alone: the rows, to leave out the erased, take ten times as long.
     counts = select(Subscriber.state, func.count()).group_by(col(Subscriber.state))
     return {State(state): number for state, number in session.exec(counts)}
+
+
+def receives_anybody(session: Session) -> bool:
+    """Whether anybody at all receives letters."""
+    active = select(Subscriber.id).where(col(Subscriber.state) == State.ACTIVE).limit(1)
+    return session.exec(active).first() is not None
+
+
+def search(
+    session: Session, text: str, state: State | None = None, before: int | None = None, most: int = 50
+) -> list[Subscriber]:
+    """Whose address or name holds *text*, in *state* if given: the latest to come first, *most* at once.
+
+    *before* is the id of the last one of the part before.
+    """
+    statement = select(Subscriber).where(col(Subscriber.address) != "")
+    if text:
+        statement = statement.where(
+            or_(
+                col(Subscriber.address_key).contains(text.casefold(), autoescape=True),
+                col(Subscriber.name).icontains(text, autoescape=True),
+            )
+        )
+    if state is not None:
+        statement = statement.where(col(Subscriber.state) == state)
+    if before is not None:
+        statement = statement.where(col(Subscriber.id) < before)
+    return list(session.exec(statement.order_by(col(Subscriber.id).desc()).limit(most)))

@@ -18,6 +18,8 @@ from jinja2.bccache import Bucket
 from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
+import digest.accounts.models
+import digest.issue.models
 import digest.models
 import digest.returns.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
@@ -46,6 +48,13 @@ def now() -> datetime:
 def pytest_xdist_auto_num_workers() -> int:
     """For `-n auto`: three on two cores, for much of their time tests wait for a relay or for a kill."""
     return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test says of what it measured, pass or fail."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name}: {value}")
 
 
 class Compiled(BytecodeCache):

@@ -245,8 +245,8 @@ def test_rendering_is_measured_on_the_page_before_inlining() -> None:
     (table,) = rendering.tables([row], rendering.first_of_a_process(3, 1))
 
     assert (row.posts, row.source) == (3, len(source.encode()))
-    assert set(row.medians) == set(table.headings[2:7])
-    assert "Bar: 3 posts" in str(table)
+    assert set(row.medians) == set(table.headings[2:8])
+    assert "Bars: 3 posts" in str(table)
 
 
 @pytest.mark.slow

@@ -17,18 +17,20 @@ subscribers
 subscribers.columns subscribers.tokens subscribers.address subscribers.files
 subscribers.models subscribers.headings
 subscribers.suppression subscribers.evidence subscribers.sheet subscribers.report
-subscribers.audience subscribers.roll subscribers.limits
-subscribers.arrivals subscribers.departures
+subscribers.audience subscribers.roll subscribers.limits subscribers.growth
+subscribers.arrivals subscribers.departures subscribers.imports
 subscribers.lifecycle
 subscribers.exchange subscribers.tickets
 subscribers.wishes
 subscribers.rights
 
 digest digest.prose digest.sources digest.letter digest.lint digest.issue digest.sending
-digest.doctor digest.returns digest.web digest.cli digest.migrations
+digest.returns digest.doctor digest.accounts digest.web digest.web.desk digest.web.api digest.cli
+digest.migrations
 digest.errors digest.durable
 digest.initial digest.disk
-digest.models digest.database digest.vintage
+digest.models digest.database digest.vintage digest.accounts.models digest.issue.models
+digest.accounts.passwords digest.accounts.attempts digest.accounts.logins digest.accounts.bearer
 digest.month digest.migrating
 digest.migrations.new
 
@@ -39,7 +41,7 @@ digest.prose.excerpt
 
 digest.sources.date_words digest.sources.identity digest.sources.decode digest.sources.feed_child
 digest.sources.dates digest.sources.months digest.sources.elements digest.sources.addresses
-digest.sources.raw digest.sources.unpack digest.sources.wire
+digest.sources.raw digest.sources.unpack digest.sources.wire digest.sources.pictures
 digest.sources.feed digest.sources.jsonfeed digest.sources.wxr digest.sources.blogger digest.sources.cards
 digest.sources.refine digest.sources.wordpress digest.sources.archive
 digest.sources.sniff digest.sources.fetch
@@ -51,7 +53,7 @@ digest.collect
 digest.fetching
 
 digest.letter.page digest.letter.rendered digest.letter.plaintext digest.letter.templates
-digest.letter.bidi
+digest.letter.bidi digest.letter.budget
 digest.letter.theme digest.letter.words digest.letter.headers digest.letter.inline
 digest.letter.shown digest.letter.personalise
 digest.letter.render digest.letter.preview
@@ -59,13 +61,15 @@ digest.letter.note
 
 digest.lint.finding digest.lint.opened digest.lint.tree
 digest.lint.message digest.lint.markup digest.lint.text
-digest.lint.sheets digest.lint.inline digest.lint.links
-digest.lint.recipient digest.lint.looks digest.lint.content
-digest.lint.legible
+digest.lint.sheets digest.lint.inline digest.lint.links digest.lint.encoded digest.lint.online
+digest.lint.recipient digest.lint.looks digest.lint.content digest.lint.filters digest.lint.clients
+digest.lint.legible digest.lint.buttons digest.lint.cut digest.lint.weights
 digest.lint.check
 
-digest.issue.compose digest.issue.approve digest.issue.due digest.issue.history
-digest.issue.edit digest.issue.explain digest.issue.contents
+digest.issue.compose digest.issue.due digest.issue.history
+digest.issue.edit digest.issue.explain digest.issue.contents digest.issue.overview
+digest.issue.document digest.issue.changes digest.issue.pictures
+digest.issue.approve
 
 digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
@@ -77,11 +81,13 @@ digest.returns.signatures digest.returns.returned
 digest.returns.keeping digest.returns.imap digest.returns.erasing
 digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
-digest.sending.runs digest.sending.pace
+digest.sending.runs digest.sending.pace digest.sending.spread
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
-digest.sending.heartbeat
+digest.sending.survey
+digest.accounts.editors
+digest.sending.heartbeat digest.proofs
 digest.sending.courier digest.postroom
 digest.sending.dispatch
 digest.sending.handing
@@ -102,7 +108,13 @@ digest.doctor.examine
 
 digest.tick
 digest.job
-digest.web.pages digest.web.serving digest.web.forms
+digest.web.pages digest.web.serving digest.web.forms digest.web.api.shapes
+digest.web.guard
+digest.web.desk.frame digest.web.desk.checkup digest.web.desk.plot digest.web.desk.live
+digest.web.desk.door digest.web.desk.months digest.web.desk.people digest.web.desk.house
+digest.web.desk.letters digest.web.desk.rows
+digest.web.desk.draft digest.web.desk.approval digest.web.desk.sending
+digest.web.desk.app digest.web.api.app
 digest.web.public digest.web.archive digest.web.joining digest.web.mine digest.web.monitor digest.web.hooks
 digest.web.app digest.samples_site
 digest.wiring
@@ -110,7 +122,7 @@ digest.patient
 digest.demo digest.cli.opened digest.cli.ending
 digest.cli.progress
 digest.cli.posts digest.cli.sending digest.cli.rights digest.cli.store digest.cli.bounces
-digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking
+digest.cli.issues digest.cli.people digest.cli.reconcile digest.cli.ticking digest.cli.accounts
 digest.cli.starting digest.cli.serving digest.cli.working digest.cli.examining
 digest.cli.app
 """
@@ -140,8 +152,8 @@ ONLY = {
         "digest.demo",
     },
     # the run's connections, their committer, heartbeat and pace; a look-up of a name and a part of doctor's
-    # round, which have no time limit of their own; premailer's lock; one count for all monitors; events
-    # handed down to a run by the roots
+    # round, which have no time limit of their own; premailer's lock; one count for all monitors, one look for
+    # all who watch; two hashes at once; a letter is made once; events handed down to a run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
@@ -151,6 +163,7 @@ ONLY = {
         "digest.sending.heartbeat",
         "digest.sending.handing",
         "digest.sending.pace",
+        "digest.web.desk.checkup",
         "digest.sending.jobs",
         "digest.job",
         "digest.cli.working",
@@ -161,6 +174,9 @@ ONLY = {
         "digest.cli.ticking",
         "digest.web.monitor",
         "digest.web.hooks",
+        "digest.web.desk.live",
+        "digest.accounts.passwords",
+        "digest.proofs",
         "digest.demo",
     },
 }
@@ -287,6 +303,7 @@ SQL = {
     "subscribers.suppression",
     "subscribers.audience",
     "subscribers.roll",
+    "subscribers.growth",
     "subscribers.limits",
     "subscribers.arrivals",
     "subscribers.departures",
@@ -294,6 +311,7 @@ SQL = {
     "subscribers.tickets",
     "subscribers.wishes",
     "subscribers.exchange",
+    "subscribers.imports",
     "subscribers.rights",
     "digest.models",  # a partial index
     "digest.month",
@@ -304,7 +322,13 @@ SQL = {
     "digest.issue.explain",
     "digest.issue.contents",
     "digest.issue.approve",
+    "digest.issue.changes",
     "digest.issue.history",
+    "digest.issue.overview",
+    "digest.accounts.attempts",
+    "digest.accounts.logins",
+    "digest.accounts.editors",
+    "digest.accounts.bearer",
     "digest.notices",
     "digest.outbox",
     "digest.forgetting",
@@ -314,6 +338,8 @@ SQL = {
     "digest.metrics",
     "digest.sending.ledger",
     "digest.sending.audit",
+    "digest.sending.survey",
+    "digest.sending.spread",
     "digest.sending.exclusive",
     "digest.sending.lineage",
     "digest.sending.accepting",

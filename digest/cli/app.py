@@ -33,6 +33,8 @@ ROOMS = {
     "subscribers": "people:app",
     "bounces": "bounces:app",
     "keys": "rights:keys_app",
+    "editors": "accounts:editors_app",
+    "tokens": "accounts:tokens_app",
     "store": "store:app",
     "doctor": "examining:app",
 }

@@ -16,12 +16,12 @@ from rich.text import Text
 
 from digest.cli.opened import JSON, env_file, printable, say, say_json
 from digest.database import open_engine
-from digest.doctor.examine import examine, unreadable
+from digest.doctor.examine import unreadable
 from digest.doctor.installation import Asked, Tools
 from digest.doctor.line import GROUP, Level, Line
 from digest.errors import DigestError, FaultFound, UsageError
 from digest.outfit import clock
-from digest.patient import installation_of
+from digest.patient import examined
 from digest.settings import load
 from subscribers.address import parse
 
@@ -88,10 +88,9 @@ def _examined(ctx: typer.Context, asked: Asked) -> list[Line]:
         settings = load(path)
         engine = open_engine(settings.database_url)
         ctx.find_root().call_on_close(engine.dispose)
-        installation = installation_of(settings, engine, path)
     except DigestError as error:
         return unreadable(path, error)
-    return examine(installation, asked, Tools(now=clock, token=secrets.token_hex))
+    return examined(settings, engine, path, asked, Tools(now=clock, token=secrets.token_hex))
 
 
 def _addresses(texts: list[str]) -> list[str]:

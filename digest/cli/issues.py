@@ -10,21 +10,26 @@ import typer
 from sqlmodel import Session
 
 from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, say_table, warn
-from digest.cli.posts import post_shown
 from digest.database import reading, writing
 from digest.errors import FaultFound, UsageError
 from digest.issue import edit as editing
 from digest.issue.approve import cancel, pause, resume, withdraw
-from digest.issue.compose import compose, issue_of, items_of
-from digest.issue.contents import default_subject
+from digest.issue.changes import edit as record
+from digest.issue.compose import compose, issue_of
+from digest.issue.document import issue_document
 from digest.issue.explain import explain, incomplete
+from digest.issue.pictures import note_pictures, pictures_of
+from digest.letter.budget import Form
 from digest.letter.preview import write_preview
-from digest.lint.finding import Finding, Severity
+from digest.lint.finding import Finding
+from digest.lint.message import ENCODED_LIMIT, HTML_LIMIT
+from digest.lint.online import Answer, asked, links_of
+from digest.lint.weights import Weights
 from digest.models import Issue, Status
 from digest.month import Month
 from digest.outfit import clock, relay_of
 from digest.sending.trial import send_trial
-from digest.wiring import press_of
+from digest.wiring import fetcher_of, press_of
 from subscribers.address import parse
 from subscribers.audience import audience_size
 
@@ -40,7 +45,7 @@ def build(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     which = house.month(month)
     with writing(house.engine) as session:
         composed = compose(session, which, clock(), house.settings.min_posts)
-        shown = _shown(session, composed.issue, which, house)
+        shown, given_up = _shown(session, composed.issue, house)
         short = incomplete(session, which, clock())
     if as_json:
         say_json(shown)
@@ -49,7 +54,7 @@ def build(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     else:
         say(f"{which} is a draft of {len(shown['items'])} items, {composed.taken} of them new")
         say(f"next: digest issue preview {which} --out preview")
-    for line in short:
+    for line in [*short, *given_up]:
         warn(line)
 
 
@@ -60,7 +65,7 @@ def show(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     which = house.month(month)
     with reading(house.engine) as session:
         issue = issue_of(session, which)
-        shown = _shown(session, issue, which, house)
+        shown, given_up = _shown(session, issue, house)
         drifted = press_of(house.settings).drift(session, issue) if issue.status is Status.APPROVED else []
     if as_json:
         say_json(shown | {"drift": drifted})
@@ -71,38 +76,36 @@ def show(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     if drifted:
         say(f"changed since it was approved: {', '.join(drifted)}; what was approved is what is sent")
     rows = [
-        [str(item["position"]), "pinned" if item["pinned"] else "", item["title"], item["url"] or ""]
-        for item in shown["items"]
+        [str(item["position"]), _marks(item), item["title"], item["url"] or ""] for item in shown["items"]
     ]
     say_table(["", "", "title", "link"], rows)
+    for line in given_up:
+        warn(line)
 
 
-def _shown(session: Session, issue: Issue, month: Month, house: Opened) -> dict[str, Any]:
-    """The document of `issue show --json`."""
-    return {
-        "issue": issue.month,
-        "number": issue.number,
-        "status": issue.status.value,
-        "reason": issue.reason,
-        "window": {
-            "start": month.start.astimezone(month.zone).isoformat(),
-            "end": month.end.astimezone(month.zone).isoformat(),
-            "timezone": month.zone.key,
-        },
-        "subject": issue.subject or default_subject(house.settings.publication, month),
-        "fingerprint": issue.fingerprint,
-        "items": [
-            {
-                "position": place,
-                "pinned": item.pinned,
-                "title": item.title or post.title,
-                "url": post.url,
-                "excerpt": item.excerpt or post.excerpt,
-                "post": post_shown(post),
-            }
-            for place, (item, post) in enumerate(items_of(session, issue), 1)
-        ],
-    }
+def _marks(item: dict[str, Any]) -> str:
+    """What is said of an item beside its title, as "pinned" or "title only"."""
+    form = SAID_FORM.get(item["form"] or "", "")
+    return ", ".join(filter(None, ["pinned" if item["pinned"] else "", form]))
+
+
+#: how an item stands in the letter, where it is not whole
+SAID_FORM = {Form.SHORTENED.value: "shortened", Form.TITLE.value: "title only", Form.WEB.value: "web only"}
+
+
+def _shown(session: Session, issue: Issue, house: Opened) -> tuple[dict[str, Any], list[str]]:
+    """The document of `issue show --json`, and what had to be given up for the letter's size."""
+    forms: list[Form] | None = None
+    given_up: list[str] = []
+    # What has been sent stands as it was frozen, whatever its items would come to now.
+    if issue.status in (Status.DRAFT, Status.APPROVED):
+        try:
+            forms, findings = press_of(house.settings).forms(session, issue)
+        except UsageError as error:
+            given_up = [str(error)]
+        else:
+            given_up = [f"{one.place}: {one.message} {one.mend}" for one in findings]
+    return issue_document(session, issue, house.settings.publication, forms), given_up
 
 
 @app.command(name="explain")
@@ -139,47 +142,54 @@ def edit(
     item: int | None = typer.Option(None, help="The item that --title and --excerpt are for."),
     title: str | None = typer.Option(None, help="Your own title for the item; empty: the post's."),
     excerpt: str | None = typer.Option(None, help="Your own excerpt; empty: the post's."),
+    brief: str | None = typer.Option(
+        None, help="Items shown by their titles only, at the end: 4,7. Undone by an empty --excerpt."
+    ),
 ) -> None:
     """Change a draft: words, order, pin, drop, add a late post."""
     if (title is not None or excerpt is not None) and item is None:
         raise typer.BadParameter("--title and --excerpt need --item, the number `issue show` gives")
     if unpin and pin is not None:
         raise typer.BadParameter("say either --pin or --unpin")
-    if drop is not None and (pin is not None or order is not None):
-        raise typer.BadParameter("--drop changes the numbers: pin and order in a second step")
-    asked = (subject, preheader, intro, intro_file, order, pin, drop, add, title, excerpt)
+    if (drop is not None or brief is not None) and (pin is not None or order is not None):
+        raise typer.BadParameter("--drop and --brief change the numbers: pin and order in a second step")
+    asked = (subject, preheader, intro, intro_file, order, pin, drop, add, title, excerpt, brief)
     if not unpin and all(one is None for one in asked):
         raise typer.BadParameter("say what to change; `digest issue edit --help` lists it")
     house = opened(ctx)
     with writing(house.engine) as session:
         issue = issue_of(session, house.month(month))
-        editing.require_draft(issue)
-        # By number first, so that the numbers are those the editor has just read.
-        if item is not None and title is not None:
-            editing.retitle(session, issue, item, title)
-        if item is not None and excerpt is not None:
-            editing.rewrite(session, issue, item, excerpt)
-        if drop is not None:
-            editing.drop(session, issue, drop)
-        if unpin:
-            editing.unpin(session, issue)
-        if pin is not None:
-            editing.pin(session, issue, pin)
-        if order is not None:
-            editing.reorder(session, issue, _numbers(order))
-        if add is not None:
-            editing.add(session, issue, add)
-        words = intro_file.read_text(encoding="utf-8") if intro_file else intro
-        editing.reword(issue, subject=subject, preheader=preheader, intro=words)
-        session.add(issue)
+
+        def change() -> None:
+            # By number first, so that the numbers are those the editor has just read.
+            if item is not None and title is not None:
+                editing.retitle(session, issue, item, title)
+            if item is not None and excerpt is not None:
+                editing.rewrite(session, issue, item, excerpt)
+            if brief is not None:
+                editing.shorten_to_titles(session, issue, _numbers(brief, "--brief"))
+            if drop is not None:
+                editing.drop(session, issue, drop)
+            if unpin:
+                editing.unpin(session, issue)
+            if pin is not None:
+                editing.pin(session, issue, pin)
+            if order is not None:
+                editing.reorder(session, issue, _numbers(order, "--order"))
+            if add is not None:
+                editing.add(session, issue, add)
+            words = intro_file.read_text(encoding="utf-8") if intro_file else intro
+            editing.reword(issue, subject=subject, preheader=preheader, intro=words)
+
+        record(session, issue, change, editor(), clock())
     show(ctx, month, as_json=False)
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(text: str, option: str) -> list[int]:
     try:
         return [int(one) for one in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"--order takes numbers with commas, as in 3,1,2, not {text!r}") from None
+        raise typer.BadParameter(f"{option} takes numbers with commas, as in 3,1,2, not {text!r}") from None
 
 
 @app.command()
@@ -192,27 +202,82 @@ def preview(
     house = opened(ctx)
     press = press_of(house.settings)
     with reading(house.engine) as session:
-        rendered, _page = press.render(session, issue_of(session, house.month(month)))
-    index = write_preview(press.sample(rendered, clock()), out)
+        proof = press.proof(session, issue_of(session, house.month(month)), clock())
+    given_up = [f"{one.place}: {one.message}" for one in proof.findings if one.point == "cut"]
+    index = write_preview(proof.letter, out, notes=given_up)
     say(f"open {index}")
+    for line in given_up:
+        warn(line)
+    if proof.errors:
+        warn(f"it has {len(proof.errors)} errors: `digest issue check {month}` shows them")
 
 
 @app.command()
-def check(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
+def check(
+    ctx: typer.Context,
+    month: str = MONTH,
+    online: bool = typer.Option(
+        False,
+        "--online",
+        help="Also ask every link and picture; a picture that fails is left out from then on.",
+    ),
+    as_json: bool = JSON,
+) -> None:
     """Look for what would hurt in an inbox; exit 4 on errors."""
     house = opened(ctx)
+    which = house.month(month)
+    answers = _asked(house, which) if online else {}
     with reading(house.engine) as session:
-        findings = press_of(house.settings).findings(session, issue_of(session, house.month(month)), clock())
-    errors = [one for one in findings if one.severity is Severity.ERROR]
-    warnings = [one for one in findings if one.severity is Severity.WARNING]
+        proof = press_of(house.settings).proof(session, issue_of(session, which), clock(), answers)
     if as_json:
-        say_json({"errors": list(map(_found, errors)), "warnings": list(map(_found, warnings))})
+        say_json(
+            {
+                "errors": list(map(_found, proof.errors)),
+                "warnings": list(map(_found, proof.warnings)),
+                "bytes": _weighed(proof.weights),
+            }
+        )
     else:
-        for one in findings:
+        for one in proof.findings:
             say(f"{one.severity}: {one.place}: {one.message} {one.mend}")
-        say(f"{month}: {len(errors)} errors, {len(warnings)} warnings")
-    if errors:
-        raise FaultFound(f"{month} has {len(errors)} errors: it cannot be approved")
+        _say_weights(proof.weights)
+        say(f"{month}: {len(proof.errors)} errors, {len(proof.warnings)} warnings")
+    if proof.errors:
+        raise FaultFound(f"{month} has {len(proof.errors)} errors: it cannot be approved")
+
+
+def _asked(house: Opened, month: Month) -> dict[str, Answer]:
+    """What the web says of the links and pictures of the issue; a draft takes note of its pictures."""
+    with reading(house.engine) as session:
+        issue = issue_of(session, month)
+        links, pictures = links_of(press_of(house.settings).page(session, issue)), pictures_of(session, issue)
+    answers = asked(links, pictures, fetcher_of(house.settings).get)
+    with writing(house.engine) as session:
+        issue = issue_of(session, month)
+        if issue.status is Status.DRAFT:
+            note_pictures(session, issue, answers, clock())
+    return answers
+
+
+def _weighed(found: Weights) -> dict[str, Any]:
+    return {
+        "letter": found.letter,
+        "html": found.html,
+        "html_limit": HTML_LIMIT,
+        "html_transferred": found.transferred,
+        "html_transferred_limit": ENCODED_LIMIT,
+        "text": found.text,
+        "pieces": [{"what": one.what, "title": one.title, "bytes": one.size} for one in found.pieces],
+    }
+
+
+def _say_weights(found: Weights) -> None:
+    say(
+        f"the letter has {found.letter:,} bytes; its HTML {found.html:,} of {HTML_LIMIT:,},"
+        f" {found.transferred:,} of {ENCODED_LIMIT:,} as transferred; its text {found.text:,}"
+    )
+    rows = [[one.what, f"{one.size:,}", one.title] for one in found.pieces]
+    say_table(["HTML", "bytes", "title"], rows)
 
 
 def _found(finding: Finding) -> dict[str, str]:
@@ -253,7 +318,7 @@ def _change(ctx: typer.Context, month: str, change: Callable[[Session, Issue, da
 @app.command(name="withdraw")
 def withdraw_(ctx: typer.Context, month: str = MONTH) -> None:
     """Make an approved issue a draft again, while nothing is sent."""
-    _change(ctx, month, lambda session, issue, _now: withdraw(session, issue))
+    _change(ctx, month, lambda session, issue, now: withdraw(session, issue, editor(), now))
 
 
 REASON = typer.Option("by hand", help="Why, for whoever looks later.")
@@ -262,13 +327,13 @@ REASON = typer.Option("by hand", help="Why, for whoever looks later.")
 @app.command(name="pause")
 def pause_(ctx: typer.Context, month: str = MONTH, reason: str = REASON) -> None:
     """Stop sending; a running dispatch stops within seconds."""
-    _change(ctx, month, lambda session, issue, _now: pause(session, issue, reason))
+    _change(ctx, month, lambda session, issue, now: pause(session, issue, reason, editor(), now))
 
 
 @app.command(name="resume")
 def resume_(ctx: typer.Context, month: str = MONTH) -> None:
     """Let a paused issue go on."""
-    _change(ctx, month, lambda session, issue, _now: resume(session, issue))
+    _change(ctx, month, lambda session, issue, now: resume(session, issue, editor(), now))
 
 
 @app.command(name="cancel")
@@ -283,7 +348,7 @@ def cancel_(
         raise UsageError(f"{month} will never go to whoever has not got it: say --yes if that is meant")
     if not yes:
         typer.confirm(f"{month} will never go to whoever has not got it. Cancel it?", abort=True)
-    _change(ctx, month, lambda session, issue, _now: cancel(session, issue, reason))
+    _change(ctx, month, lambda session, issue, now: cancel(session, issue, reason, editor(), now))
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """`digest posts …` and `digest sources …`: posts in."""
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import typer
@@ -11,6 +10,7 @@ from digest.collect import FILE, Collected, collect, date_post, listed, note_doc
 from digest.database import reading, writing
 from digest.errors import DigestError, UsageError
 from digest.fetching import add_source, fetch_sources, remove_source, sources_of
+from digest.issue.document import post_document
 from digest.models import Dated, Post
 from digest.outfit import clock
 from digest.sources.dates import read_editors_date
@@ -109,30 +109,9 @@ def list_(
     with reading(house.engine) as session:
         posts = listed(session, house.month(month) if month else None, undated)
         if as_json:
-            say_json([post_shown(post) for post in posts])
+            say_json([post_document(post) for post in posts])
             return
         say_table(["date", "post", "guid"], [[_day(post, house), post.title, post.guid] for post in posts])
-
-
-def post_shown(post: Post) -> dict[str, Any]:
-    """One post of `posts list --json`."""
-    return {
-        "guid": post.guid,
-        "url": post.url,
-        "title": post.title,
-        "title_proposed": post.title_proposed,
-        "author": post.author,
-        "author_guessed": post.author_guessed,
-        "published_at": post.published_at and post.published_at.isoformat(),
-        "dated": post.dated.value,
-        "month": post.month,
-        "date_note": post.date_note,
-        "excerpt": post.excerpt,
-        "excerpt_truncated": post.excerpt_truncated,
-        "image": post.picture,
-        "categories": post.categories,
-        "language": post.language,
-    }
 
 
 def _day(post: Post, house: Opened) -> str:

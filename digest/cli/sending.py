@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 import typer
 
-from digest.cli.opened import JSON, Opened, opened, say, say_json, warn
+from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, warn
 from digest.cli.progress import shown
 from digest.database import reading, writing
 from digest.errors import DigestError, FaultFound, Stopped
 from digest.issue.compose import issue_of
 from digest.month import Month
 from digest.outfit import clock, means_of, suppression_secret_of
-from digest.sending.audit import Decision, Tally, resolve, tally
+from digest.sending.audit import Decision, Tally, decide, tally
 from digest.sending.dispatch import Outcome
 from digest.sending.dispatch import Progress as Sent
 from digest.sending.handing import Crew
@@ -199,7 +199,6 @@ def resolve_(
     take_stock(house.engine, clock())
     with writing(house.engine) as session:
         issue = issue_of(session, house.month(month))
-        assert issue.id is not None
         ids = []
         for one in addresses or []:
             known = find(session, parse(one).key)
@@ -207,7 +206,7 @@ def resolve_(
                 raise DigestError(f"{one} is not a subscriber")
             ids.append(known.id)
         decision = Decision.RESEND if resend else Decision.ACCEPTED
-        decided = resolve(session, issue.id, decision, clock(), ids if addresses else None)
+        decided = decide(session, issue, decision, editor(), clock(), ids if addresses else None)
     say(
         f"{decided} letters decided"
         + (f"; `digest dispatch {month}` sends them" if decided and resend else "")

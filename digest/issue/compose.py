@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, exists, or_
+from sqlalchemy import and_, case, exists, or_
 from sqlmodel import Session, col, func, select
 
 from digest.errors import DigestError
@@ -37,12 +37,13 @@ def find_issue(session: Session, month: Month) -> Issue | None:
 
 
 def items_of(session: Session, issue: Issue) -> list[tuple[Item, Post]]:
-    """The items of *issue* with their posts as the letter has them: the pinned first, then by position."""
+    """The items of *issue* with their posts as the letter has them: the pinned first, titles only last."""
+    titles_last = case((col(Item.excerpt) == "", 1), else_=0)
     statement = (
         select(Item, Post)
         .join(Post, col(Post.id) == col(Item.post_id))
         .where(col(Item.issue_id) == issue.id, col(Item.dropped).is_(False))
-        .order_by(col(Item.pinned).desc(), col(Item.position), col(Item.id))
+        .order_by(titles_last, col(Item.pinned).desc(), col(Item.position), col(Item.id))
     )
     return [(item, post) for item, post in session.exec(statement)]
 

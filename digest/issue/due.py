@@ -32,6 +32,8 @@ class Step(StrEnum):
     SKIP = "skip"
     #: the deadline passed and a person must act
     OVERDUE = "overdue"
+    #: the deadline is near and nobody has approved
+    REMIND = "remind"
     #: approved long ago, due long ago: a restored backup or a server that slept
     TOO_LATE = "too late"
 
@@ -47,9 +49,18 @@ def due_at(month: Month, schedule: Schedule) -> datetime:
     return local.astimezone(UTC)
 
 
+#: how long before the deadline the editors are told again
+REMINDER = timedelta(hours=24)
+
+
+def deadline(month: Month, schedule: Schedule) -> datetime:
+    """Until when the issue of *month* may be approved before what `at_deadline` says happens."""
+    return due_at(month, schedule) + schedule.approval_deadline
+
+
 def step(issue: Issue, month: Month, schedule: Schedule, now: datetime) -> Step:
     """What is to be done with *issue* now."""
-    due = due_at(month, schedule)
+    due = issue.send_at or due_at(month, schedule)
     if issue.status is Status.SENDING:
         return Step.DISPATCH
     if issue.status is Status.APPROVED:
@@ -61,6 +72,7 @@ def step(issue: Issue, month: Month, schedule: Schedule, now: datetime) -> Step:
         return Step.WAIT
     if schedule.automatic:
         return Step.TOO_LATE if now > due + schedule.max_lateness else Step.APPROVE
-    if now < due + schedule.approval_deadline:
-        return Step.WAIT
+    last = deadline(month, schedule)
+    if now < last:
+        return Step.WAIT if now < last - REMINDER else Step.REMIND
     return {"hold": Step.OVERDUE, "skip": Step.SKIP, "send": Step.APPROVE}[schedule.at_deadline]

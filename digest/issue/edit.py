@@ -67,7 +67,34 @@ def add(session: Session, issue: Issue, guid: str) -> Post:
     if len(posts) != 1:
         which = "no post is" if not posts else f"{len(posts)} posts are"
         raise UsageError(f"{which} called {guid!r}: `digest issue explain {issue.month}` shows their names")
-    post = posts[0]
+    take_up(session, issue, posts[0])
+    return posts[0]
+
+
+def take_up(session: Session, issue: Issue, post: Post) -> None:
+    """*post* is the last item: a late one, or one dropped before."""
+    require_free(session, post)
+    item = session.exec(
+        select(Item).where(col(Item.issue_id) == issue.id, col(Item.post_id) == post.id)
+    ).one_or_none()
+    if item is None:
+        assert issue.id is not None
+        assert post.id is not None
+        item = Item(issue_id=issue.id, post_id=post.id, position=0, late=not _is_of(post, issue))
+    item.dropped, item.position = False, next_position(session, issue)
+    session.add(item)
+    session.flush()
+
+
+def _is_of(post: Post, issue: Issue) -> bool:
+    """Whether *post* is dated in the month of *issue*."""
+    if post.published_at is None:
+        return post.month == issue.month
+    return issue.window_start <= post.published_at < issue.window_end
+
+
+def require_free(session: Session, post: Post) -> None:
+    """DigestError where *post* is in an issue already."""
     elsewhere = session.exec(
         select(Issue.month)
         .join(Item, col(Item.issue_id) == col(Issue.id))
@@ -77,17 +104,6 @@ def add(session: Session, issue: Issue, guid: str) -> Post:
         raise DigestError(
             f"{post.title!r} is in the issue of {elsewhere} already: a post is in one issue only"
         )
-    item = session.exec(
-        select(Item).where(col(Item.issue_id) == issue.id, col(Item.post_id) == post.id)
-    ).one_or_none()
-    if item is None:
-        assert issue.id is not None
-        assert post.id is not None
-        item = Item(issue_id=issue.id, post_id=post.id, position=0, late=True)
-    item.dropped, item.position = False, next_position(session, issue)
-    session.add(item)
-    session.flush()
-    return post
 
 
 def retitle(session: Session, issue: Issue, number: int, title: str | None) -> None:
@@ -102,6 +118,13 @@ def rewrite(session: Session, issue: Issue, number: int, excerpt: str | None) ->
     item = item_at(session, issue, number)
     item.excerpt = " ".join(excerpt.split()) or None if excerpt else None
     session.add(item)
+
+
+def shorten_to_titles(session: Session, issue: Issue, numbers: Sequence[int]) -> None:
+    """The items at *numbers* are shown by title only, after the others; their own excerpts are gone."""
+    for item in [item_at(session, issue, number) for number in numbers]:
+        item.excerpt, item.pinned = "", False
+        session.add(item)
 
 
 def reword(

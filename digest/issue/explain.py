@@ -22,8 +22,17 @@ class Verdict:
 
     post: Post
     is_in: bool
-    reason: str
+    #: why, and which command changes that; "" where none does
+    why: str
+    mend: str = ""
     late: bool = False
+    #: whether an editor may take it up into this issue
+    offered: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why, and what to do about it, in a line."""
+        return self.why + self.mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +119,19 @@ def _verdict(
     if elsewhere:
         return Verdict(post, False, f"it is in the issue of {elsewhere[0]}")
     if here:
-        return Verdict(post, False, "an editor dropped it")
+        return Verdict(post, False, "an editor dropped it", offered=True)
     if late:
-        hint = f"`digest issue edit {month} --add {quote(post.guid)}` takes it up"
-        return Verdict(post, False, f"late: no issue has it and its month is closed; {hint}", late=True)
-    return Verdict(post, False, _why_out(post, month, issue, now))
+        mend = f"; `digest issue edit {month} --add {quote(post.guid)}` takes it up"
+        why = "late: no issue has it and its month is closed"
+        return Verdict(post, False, why, mend, late=True, offered=True)
+    if post.dated is Dated.NONE:
+        note = f" ({post.date_note})" if post.date_note else ""
+        mend = f": `digest posts date {quote(post.guid)} YYYY-MM-DD` gives it one"
+        return Verdict(post, False, f"it has no date{note}", mend)
+    against = _why_out(post, month, issue, now)
+    if against is None:
+        return Verdict(post, False, "not taken up yet", f": `digest issue build {month}` does", offered=True)
+    return Verdict(post, False, against)
 
 
 def _why_in(post: Post, month: Month) -> str:
@@ -123,10 +140,8 @@ def _why_in(post: Post, month: Month) -> str:
     return f"published {_local(post.published_at, month)}, inside the month"
 
 
-def _why_out(post: Post, month: Month, issue: Issue | None, now: datetime) -> str:
-    if post.dated is Dated.NONE:
-        note = f" ({post.date_note})" if post.date_note else ""
-        return f"it has no date{note}: `digest posts date {quote(post.guid)} YYYY-MM-DD` gives it one"
+def _why_out(post: Post, month: Month, issue: Issue | None, now: datetime) -> str | None:
+    """Why a post with a date, which no issue has, is out; None: nothing but that nobody took it up."""
     if post.published_at is None:
         if post.month != str(month):
             return f"its page says {post.month}"
@@ -140,7 +155,7 @@ def _why_out(post: Post, month: Month, issue: Issue | None, now: datetime) -> st
         return f"the issue was skipped: {issue.reason}"
     if issue is not None and issue.status is not Status.DRAFT:
         return f"it came after the issue was {issue.status}: it is offered to the next one"
-    return f"not taken up yet: `digest issue build {month}` does"
+    return None
 
 
 def _local(instant: datetime, month: Month) -> str:

@@ -65,6 +65,28 @@ _selector = functools.lru_cache(maxsize=512)(CSSSelector)
 _pairs = functools.lru_cache(maxsize=512)(_plain(premailer.merge_style.csstext_to_pairs))
 # The original looks for its lock on whatever bears its name.
 _pairs._lock = threading.RLock()  # type: ignore[attr-defined]
+_parse = Premailer._parse_style_rules
+
+
+@functools.lru_cache(maxsize=64)
+def _rules(css: str, place: int) -> tuple[list[Any], list[Any]]:
+    """The rules of a sheet as premailer orders them; making them takes longer than applying them."""
+    rules, left = _parse(_stock(etree.Element("html")), css, place)
+    return rules, left
+
+
+def _stock(root: etree._Element) -> Premailer:
+    # `disable_basic_attributes`: it would overwrite <img width="600"> with width="100%", which
+    # Word takes for nothing. What a table cell needs as an attribute stands in the templates.
+    return Premailer(
+        root,
+        disable_link_rewrites=True,
+        strip_important=False,
+        disable_validation=True,
+        align_floating_images=False,
+        allow_network=False,
+        disable_basic_attributes=["width", "height", "align", "valign", "bgcolor"],
+    )
 
 
 def inlined(html: str, *, links: Collection[str] = (), texts: Collection[str] = ()) -> str:
@@ -76,17 +98,7 @@ def inlined(html: str, *, links: Collection[str] = (), texts: Collection[str] = 
     root = _read(html)
     kept = [style.text for style in root.iter("style") if style.get(IGNORED) == "ignore"]
     with _lock, fenced() as complaints:
-        # `disable_basic_attributes`: it would overwrite <img width="600"> with width="100%", which
-        # Word takes for nothing. What a table cell needs as an attribute stands in the templates.
-        Premailer(
-            root,
-            disable_link_rewrites=True,
-            strip_important=False,
-            disable_validation=True,
-            align_floating_images=False,
-            allow_network=False,
-            disable_basic_attributes=["width", "height", "align", "valign", "bgcolor"],
-        ).transform()
+        _stock(root).transform()
     if complaints:
         raise UsageError(f"the letter's <style> cannot be read: {complaints[0]}")
     left = [style.text for style in root.iter("style")]
@@ -110,6 +122,7 @@ def fenced() -> Iterator[list[str]]:
         (premailer.premailer, "_create_cssselector", _selector),
         (premailer.premailer, "csstext_to_pairs", _pairs),
         (premailer.merge_style, "csstext_to_pairs", _pairs),
+        (Premailer, "_parse_style_rules", lambda _self, css, place: _rules(css or "", place)),
         # allow_network=False does not reach it: @import was fetched, by any scheme urllib knows.
         (cssutils.util, "_defaultFetcher", _refused),
         # cssutils drops what it cannot read, and says so only here.
@@ -126,6 +139,7 @@ def fenced() -> Iterator[list[str]]:
         if complaints:
             # A sheet that was read once is not complained of again.
             _sheet.cache_clear()
+            _rules.cache_clear()
             _pairs.cache_clear()
 
 
@@ -195,16 +209,25 @@ def _mend(element: etree._Element) -> None:
     style = element.get("style")
     if style is None:
         return
+    mended, both = _mended(style)
+    if both:
+        # An overridden property keeps its old place: padding:1px; padding-left:5px comes out
+        # where padding:1px was meant to win.
+        where = f'<{element.tag} class="{element.get("class", "")}">'
+        raise UsageError(f"{where} gets both {both[0]} and {both[1]}: write one or the other")
+    element.set("style", mended)
+
+
+@functools.lru_cache(maxsize=512)
+def _mended(style: str) -> tuple[str, tuple[str, str] | None]:
+    """*style* as it is to be, and a shorthand that stands in it beside a name it speaks for."""
     names = [declaration.partition(":")[0].strip() for declaration in style.split(";")]
     for short, long in SHORTHANDS.items():
         if short in names and (found := next((name for name in names if re.fullmatch(long, name)), None)):
-            # An overridden property keeps its old place: padding:1px; padding-left:5px comes out
-            # where padding:1px was meant to win.
-            where = f'<{element.tag} class="{element.get("class", "")}">'
-            raise UsageError(f"{where} gets both {short} and {found}: write one or the other")
+            return style, (short, found)
     # Notes and some others misread #fff. The spaces are 3 KB in a letter of 30 posts.
     style = re.sub(r"#([0-9a-fA-F])([0-9a-fA-F])([0-9a-fA-F])\b", r"#\1\1\2\2\3\3", style)
-    element.set("style", re.sub(r"([;,]) ", r"\1", style))
+    return re.sub(r"([;,]) ", r"\1", style), None
 
 
 def _compare(

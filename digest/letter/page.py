@@ -40,11 +40,17 @@ class Card:
     published_at: datetime | None
     #: already shortened, with its ellipsis
     excerpt: str
+    #: an editor wrote it
+    is_own_excerpt: bool = False
+    #: shortened once more, because the letter would be too big
+    is_shortened: bool = False
     picture_url: str | None
     picture_alt: str
     #: pixels of the picture as it is, where known
     picture_width: int | None
     picture_height: int | None
+    #: its format as `sources.pictures` names it, where known; else its address tells
+    picture_format: str | None = None
     #: its first category, the kicker
     category: str | None
     #: BCP 47; None: the publication's

@@ -5,11 +5,13 @@ A template may mark what is only for readers by mail, and what is only for the a
     <!--reader--> … <!--/reader-->      left out of the archive's page: every hole stands in one
     <!--archive--> … <!--/archive-->    left out of the letter
 
-so that both pages come from one rendering and cannot drift apart.
+so that both pages come from one rendering and cannot drift apart. Where the letter had to be cut, the
+archive's page is the rendering before that.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from jinja2 import Environment, TemplateError, TemplateSyntaxError
 
 from digest.errors import UsageError
 from digest.letter.bidi import isolating, left_to_right
+from digest.letter.budget import steps
 from digest.letter.inline import inlined
 from digest.letter.page import Page, Publication
 from digest.letter.plaintext import numbered, underlined, wrapped
@@ -47,49 +50,56 @@ def render(page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str) 
     return workshop.finished(page, workshop.inlined(page))
 
 
-def fitted(page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str) -> tuple[Rendered, Page]:
+def fitted(
+    page: Page, *, theme: Theme, templates_dir: Path | None, nonce: str, like: Page | None = None
+) -> tuple[Rendered, Page]:
     """*page* as a letter no client clips, and the page as it is in that letter.
 
-    Where it is too large, cards become titles from the end on, the lead last; where that does not
-    do, titles are left out from the end on. The footer is never touched. UsageError where the
+    *like* is what came out for nearly the same page: it says where to look first, and changes nothing else.
+
+    Where it is too large, excerpts become shorter, then cards become titles from the end on, the lead
+    last; where that does not do, titles are left out from the end on (`budget.steps`). The footer is
+    never touched, and the archive's page, which nobody clips, shows everything. UsageError where the
     letter is too large even so.
     """
     workshop, page = _Workshop(theme, templates_dir, nonce, page), harmless(page)
+    whole = workshop.inlined(page)
+    if workshop.fits(whole):
+        return workshop.finished(page, whole), page
     # Each step is smaller than the one before, so the first that fits is found by halving: at most
     # 7 renders for 30 posts instead of 60. Nearly always the first look is the last.
-    steps = [page, *_steps(page)]
-    low, high, middle = 0, len(steps), 0
+    smaller = steps(page)
+    low, high = 0, len(smaller)
+    first = _place_of(like, smaller)
+    middle = high // 2 if first is None else first
     found: tuple[str, Page] | None = None
     while low < high:
-        html = workshop.inlined(steps[middle])
-        if len(workshop.without("archive", html).encode()) + HOLES <= LARGEST:
-            found, high = (html, steps[middle]), middle
+        html = workshop.inlined(smaller[middle])
+        if workshop.fits(html):
+            found, high = (html, smaller[middle]), middle
         else:
             low = middle + 1
-        middle = (low + high) // 2
+        # A page that was changed a little is cut as before, or by one step more or less.
+        if first is not None and high == first:
+            middle = max(low, first - 1)
+        elif first is not None and low == first + 1:
+            middle = low
+        else:
+            middle = (low + high) // 2
     if found is None:
         raise UsageError(
             f"the letter has more than {LARGEST:,} bytes even without posts: shorten the introduction"
         )
-    html, page = found
-    return workshop.finished(page, html), page
+    html, cut = found
+    return workshop.finished(cut, html, archive=whole), cut
 
 
-def _steps(page: Page) -> list[Page]:
-    """*page*, smaller and smaller: one more card as a title each, then one more left out each."""
-    count = len(page.cards)
-    titles = [replace(page, titles_only=number) for number in range(page.titles_only + 1, count)]
-    most = max(page.titles_only, count - 1)
-    shorter = [
-        replace(
-            page,
-            cards=page.cards[: count - gone],
-            titles_only=max(0, most - gone),
-            left_out=page.left_out + gone,
-        )
-        for gone in range(1, count + 1)
-    ]
-    return titles + shorter
+def _place_of(like: Page | None, smaller: list[Page]) -> int | None:
+    """Which of *smaller* is cut as *like* is; None where none is."""
+    if like is None:
+        return None
+    cut = like.titles_only, like.left_out
+    return next((place for place, one in enumerate(smaller) if (one.titles_only, one.left_out) == cut), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +112,28 @@ class _Holes:
     name: str
 
 
+@lru_cache(maxsize=4)
+def _templates(templates_dir: Path | None, direction: str) -> Environment:
+    """The templates, compiled once; one that was changed meanwhile is read again."""
+    found = environment(templates_dir)
+    found.filters |= {
+        "wrapped": wrapped,
+        "underlined": underlined,
+        "numbered": numbered,
+        "ltr": left_to_right,
+        "isolated": isolating(direction),
+    }
+    return found
+
+
 class _Workshop:
-    """What stays the same while one issue is fitted: templates compiled once, words read once."""
+    """What stays the same while one issue is fitted."""
 
     def __init__(self, theme: Theme, templates_dir: Path | None, nonce: str, page: Page) -> None:
         self._theme = theme
         self._nonce = nonce
         self._words: Words = words(page.publication.language, templates_dir)
-        self._environment: Environment = environment(templates_dir)
-        self._environment.filters |= {
-            "wrapped": wrapped,
-            "underlined": underlined,
-            "numbered": numbered,
-            "ltr": left_to_right,
-            "isolated": isolating(self._words.direction),
-        }
+        self._environment = _templates(templates_dir, self._words.direction)
 
     def inlined(self, page: Page) -> str:
         """A harmless *page* as HTML, still with what is only for the letter or only for the archive."""
@@ -135,8 +152,15 @@ class _Workshop:
         html = re.sub(rf"{start}.*?{end}\n?", "", html, flags=re.DOTALL)
         return re.sub(rf"<!--{self._nonce}/?(?:reader|archive)-->", "", html)
 
-    def finished(self, page: Page, html: str) -> Rendered:
-        """A harmless *page*, of which *html* was made, as everything that is frozen."""
+    def fits(self, html: str) -> bool:
+        """Whether no client clips a letter of inlined *html*, whoever it is for."""
+        return len(self.without("archive", html).encode()) + HOLES <= LARGEST
+
+    def finished(self, page: Page, html: str, *, archive: str = "") -> Rendered:
+        """A harmless *page*, of which *html* was made, as everything that is frozen.
+
+        *archive* is what the archive's page is made of, where that is another.
+        """
         context = self._context(page)
         publication = page.publication
         rendered = Rendered(
@@ -145,7 +169,7 @@ class _Workshop:
             subject=context["subject"],
             html=self.without("archive", html),
             text=tidy(self._filled("issue/body.txt", context)),
-            archive=self.without("reader", html),
+            archive=self.without("reader", archive or html),
             nonce=self._nonce,
             publication=publication.name,
             language=publication.language,

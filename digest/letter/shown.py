@@ -9,6 +9,7 @@ from markupsafe import Markup
 from digest.letter.page import Card, Page
 from digest.letter.words import day_in_words
 from digest.prose.clean import absolute, direction, one_line
+from digest.sources.pictures import NOT_IN_WORD, SHOWN, named_format
 
 COLUMN = 552  # px between the margins: the widest picture
 BESIDE = 168  # px of a picture that stands beside its text
@@ -37,12 +38,15 @@ class Picture:
 
     url: str
     alt: str
-    #: px it takes where there is room
+    #: px it takes where there is room. It has no height: browsers keep one free for a picture that is
+    #: missing or blocked, a hole of 310 px where its alt text takes 20
     width: int
     #: beside its text rather than above it
     is_beside: bool
     #: is large enough to fill a phone's width
     grows: bool
+    #: Word, which is Outlook for Windows, shows its format
+    is_for_word: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +113,17 @@ def _harmless_card(card: Card) -> Card:
         url=absolute(card.url or "", None),
         author=_line(card.author or "") or None,
         excerpt=_line(card.excerpt),
-        picture_url=picture if min(sizes, default=SMALLEST) >= SMALLEST else None,
+        picture_url=picture if min(sizes, default=SMALLEST) >= SMALLEST and _is_shown(card) else None,
         picture_alt=_line(card.picture_alt),
         category=_line(card.category or "") or None,
         language=card.language if LANGUAGE_TAG.fullmatch(card.language or "") else None,
         direction="rtl" if card.direction == "rtl" else "ltr",
     )
+
+
+def _is_shown(card: Card) -> bool:
+    """Whether mail programs show its picture; one that names no format most likely is one they do."""
+    return format_of(card) in SHOWN | {""}
 
 
 def _line(text: str) -> str:
@@ -181,8 +190,14 @@ def _picture(card: Card, *, leads: bool) -> Picture | None:
         alt=_alt(card),
         width=room if width is None else min(room, width),
         is_beside=is_beside,
+        is_for_word=format_of(card) not in NOT_IN_WORD,
         grows=is_beside and not is_tall and (width is None or width >= WIDE_ENOUGH),
     )
+
+
+def format_of(card: Card) -> str:
+    """The format of the picture of *card*, as far as it or its address tells; "" where neither does."""
+    return card.picture_format or named_format(card.picture_url or "")
 
 
 def _alt(card: Card) -> str:

@@ -82,7 +82,8 @@ def _filled(words: str, values: Mapping[str, object], where: str) -> str:
 
 def words(language: str, templates_dir: Path | None) -> Words:
     """The words for a BCP 47 *language*: of pt-BR, else of pt, else English, each as the publication's
-    own templates have them, else as shipped. UsageError names the first message that is wrong."""
+    own templates have them, else as shipped. UsageError names the first message that is wrong, or the
+    file of a publication's words that is in the form they had before."""
     found = []
     source = _catalogue(folders(None)[0] / "words" / SOURCE, FALLBACK, {})
     for tag in _chain(language):
@@ -90,6 +91,12 @@ def words(language: str, templates_dir: Path | None) -> Words:
             path = folder / "words" / f"{tag}.po"
             if path.is_file():
                 found.append(_catalogue(path, tag, source.forms))
+            elif (former := path.with_suffix(".toml")).is_file():
+                # Passed over, its words would be missing in the next letter, and nobody would know why.
+                raise UsageError(
+                    f"{former} is no longer read: write its words as messages of {path.name} beside it"
+                    " (docs/templates.md, “Words”), and delete it"
+                )
     return Words(language, locale_of(language).text_direction, (*found, source))
 
 

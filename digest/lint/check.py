@@ -6,7 +6,21 @@ from dataclasses import replace
 
 from digest.letter.headers import ascii_url
 from digest.letter.page import Page
-from digest.lint import content, inline, legible, links, markup, message, recipient, sheets, text
+from digest.lint import (
+    buttons,
+    clients,
+    content,
+    encoded,
+    filters,
+    inline,
+    legible,
+    links,
+    markup,
+    message,
+    recipient,
+    sheets,
+    text,
+)
 from digest.lint.finding import POINTS, Finding, Severity
 from digest.lint.opened import opened
 from digest.lint.tree import parsed
@@ -38,6 +52,7 @@ def _findings(letter: bytes, other: bytes, page: Page) -> Iterator[Finding]:
     read = opened(letter)
     yield from message.transfer(read)
     yield from message.headers(read, page)
+    yield from encoded.words(read)
     broken = list(message.structure(read))
     yield from broken
     html, plain = read.part("text/html"), read.part("text/plain")
@@ -47,7 +62,7 @@ def _findings(letter: bytes, other: bytes, page: Page) -> Iterator[Finding]:
     yield from message.size(html)
     yield from message.unsubscribe_header(read, page, tree)
     yield from recipient.compared(read, opened(other), page)
-    yield from markup.document(tree, page.subject)
+    yield from markup.document(tree, page)
     yield from markup.refused(tree)
     yield from markup.word(tree)
     yield from markup.tables(tree)
@@ -59,8 +74,11 @@ def _findings(letter: bytes, other: bytes, page: Page) -> Iterator[Finding]:
     yield from inline.hidden(tree)
     yield from inline.paired(tree)
     yield from legible.legible(tree)
+    yield from buttons.buttons(tree)
+    yield from clients.support(tree)
     yield from links.links(tree, page)
     yield from links.link_texts(tree, page)
+    yield from filters.filters(tree, page)
     yield from text.lines(plain.text)
     yield from text.markup(plain.text, tree)
     yield from text.same_links(plain.text, tree)
@@ -85,4 +103,5 @@ def _told(found: list[Finding]) -> Iterator[Finding]:
         if told[kind] < MOST_OF_A_POINT or (told[kind] == MOST_OF_A_POINT and more <= 0):
             yield finding
         elif told[kind] == MOST_OF_A_POINT:
-            yield replace(finding, message=f"{finding.message} The same in {more} more places.")
+            places = "1 more place" if more == 1 else f"{more} more places"
+            yield replace(finding, message=f"{finding.message} The same in {places}.")

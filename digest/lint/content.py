@@ -111,7 +111,7 @@ def _postal(tree: Tree, text: str, page: Page) -> Iterator[Finding]:
         message = "The publication has no postal address, which the law of many countries wants."
         yield error("postal-address", "issue", message, "Set DIGEST_POSTAL_ADDRESS.")
     for place, content in (("HTML", tree.text()), ("text", text)):
-        if any(_packed(line) not in _packed(content) for line in lines):
+        if any(packed(line) not in packed(content) for line in lines):
             message = "The postal address is not there."
             yield error("postal-address", place, message, "Put it into the template's footer.")
 
@@ -124,7 +124,7 @@ def preheader(tree: Tree, page: Page) -> Iterator[Finding]:
         yield warning("preheader", "issue", message, "Write a preheader of one sentence.")
     bodies = tree.all("body")
     first = "".join("".join(body.itertext()) for body in bodies)
-    if page.preheader and not _packed(first).startswith(_packed(page.preheader)):
+    if page.preheader and not packed(first).startswith(packed(page.preheader)):
         message = "The letter does not begin with its preheader, so inboxes preview something else."
         yield error("preheader", "HTML: body", message, "Put the preheader first in the template's body.")
 
@@ -152,11 +152,11 @@ def posts(tree: Tree, text: str, page: Page) -> Iterator[Finding]:
 def _contents(tree: Tree, page: Page) -> Iterator[Finding]:
     """Where some items are in the contents, all of them are."""
     entries = {
-        (_packed(tree.text(a)), a.get("href"))
+        (packed(tree.text(a)), a.get("href"))
         for a in tree.all("a")
         if not any(parent.tag in ("h2", "h3", "h4") for parent in tree.ancestors(a))
     }
-    listed = [card for card in page.cards if card.url and (_packed(card.title), card.url) in entries]
+    listed = [card for card in page.cards if card.url and (packed(card.title), card.url) in entries]
     full = page.cards[: len(page.cards) - page.titles_only]
     if not any(card in full for card in listed):
         return
@@ -168,18 +168,18 @@ def _contents(tree: Tree, page: Page) -> Iterator[Finding]:
 
 def _missing(wanted: list[str], pieces: list[str]) -> list[str]:
     """Those of *wanted* that do not come one after the other in *pieces*, spaces aside."""
-    content = "\n".join(_packed(piece) for piece in pieces)
+    content = "\n".join(packed(piece) for piece in pieces)
     at, missing = 0, []
     for title in wanted:
-        found = content.find(_packed(title), at)
+        found = content.find(packed(title), at)
         if found < 0:
             missing.append(title)
         else:
-            at = found + len(_packed(title))
+            at = found + len(packed(title))
     return missing
 
 
-def _packed(text: str) -> str:
+def packed(text: str) -> str:
     """*text* without spaces and without marks of direction: what wrapping may change."""
     return re.sub(r"[\s\u200e\u200f\u2066-\u2069]+", "", text)
 

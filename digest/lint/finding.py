@@ -34,6 +34,7 @@ POINTS = {
     "bytes": "7-bit, CRLF only, body lines of at most 76 and header lines of at most 998 bytes",
     "transfer-encoding": "quoted-printable or base64; base64 only where there is something to encode",
     "headers": "each header a digest needs is there exactly once",
+    "encoded-words": "encoded words are whole, in UTF-8, and only where they are read",
     "subject": "the Subject that arrives is the issue's",
     "unsubscribe-header": "List-Unsubscribe names one https page, one-click, and is no encoded word",
     "recipient-values": "two recipients' letters differ only in what is theirs",
@@ -71,7 +72,10 @@ POINTS = {
     "contrast-inverted": "text stands out at least 4.5:1 when a client inverts colours",
     "inline-style": "inline styles hold only what every client reads",
     "inline-syntax": "inline styles parse, and name a property once",
+    "button-size": "a button is at least 44 px tall",
+    "client-support": "nothing is used that a client lacks, but what the letter is whole without",
     "paired-colours": "a background colour comes with a text colour and, on table cells, with bgcolor",
+    "filter-rules": "nothing that spam filters count, beyond what other points refuse",
     "text-lines": "the text's lines are at most 78 columns, but for an address",
     "text-markup": "the text holds no HTML and no filler",
     "word-overlap": "both parts say the same",
@@ -81,6 +85,9 @@ POINTS = {
     "footer": "both parts say how to leave and where to read it in a browser",
     "postal-address": "both parts carry the publication's postal address",
     "posts": "every post of the issue is there, in order, in both parts",
+    "link-answers": "every link answers, when it is asked",
+    "picture-answers": "every picture is there, as far as anybody looked, and mail programs show it",
+    "cut": "every item is in the letter as it was meant",
     "proposed-title": "every title was written by a person",
 }
 

@@ -19,7 +19,16 @@ GENERIC = frozenset(
     | {"lire la suite", "aquí", "leer más", "тут", "здесь", "читати далі", "далі", "подробнее", "докладніше"}
 )
 PUBLIC = "Use an address that readers can reach."
-SHOWN_ADDRESS = re.compile(r"(?i)^(?:https?://|www\.)([\w.-]+)")
+OWN = (
+    "Set DIGEST_BASE_URL to the https address of your pages; to try it on this machine alone, let"
+    " DIGEST_PUBLICATION_URL be an address of this machine, too."
+)
+#: an address in a link's text, or nothing else than the name of a host
+SHOWN_ADDRESS = re.compile(r"(?i)(?:\bhttps?://|\bwww\.)([\w.-]+)")
+SHOWN_HOST = re.compile(
+    r"(?i)((?:[a-z0-9-]+\.)+(?:com|org|net|info|edu|gov|eu|uk|de|at|ch|fr|es|it|nl|be|pl|pt|ua|ru|il|ca|us|au))"
+    r"(?:/\S*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,9 @@ def addresses(tree: Tree) -> list[Address]:
 
 def links(tree: Tree, page: Page) -> Iterator[Finding]:
     """Points link-scheme, insecure-link, unreachable-link and redirect-link."""
-    posts = _of_posts(page)
-    loopback = is_private(host(page.publication.base_url))
+    posts = of_posts(page)
+    own = (page.publication.base_url, page.publication.url)
+    loopback = all(is_loopback(host(url)) for url in own if url)
     once = {address.url: address for address in reversed(addresses(tree))}
     for address in reversed(once.values()):
         from_post = unquote(address.url) in posts
@@ -66,8 +76,8 @@ def links(tree: Tree, page: Page) -> Iterator[Finding]:
     yield from _pixels(tree)
 
 
-def _of_posts(page: Page) -> set[str]:
-    """The addresses that came with the posts."""
+def of_posts(page: Page) -> set[str]:
+    """The addresses that came with the posts, without percent-encoding."""
     return {unquote(url) for card in page.cards for url in (card.url, card.picture_url) if url}
 
 
@@ -90,7 +100,9 @@ def scheme_fault(url: str) -> str | None:
 def _reach(address: Address, from_post: bool, page: Page) -> Iterator[Finding]:
     if is_private(address.host):
         message = f"{shortened(address.url)} only works on this machine or in this network."
-        yield error("unreachable-link", address.place, message, PUBLIC)
+        own = address.host == host(page.publication.base_url)
+        yield error("unreachable-link", address.place, message, OWN if own else PUBLIC)
+        return
     if not address.url.startswith("http:"):
         return
     message = f"{shortened(address.url)} is not encrypted."
@@ -135,7 +147,7 @@ def _pixels(tree: Tree) -> Iterator[Finding]:
 
 def link_texts(tree: Tree, page: Page) -> Iterator[Finding]:
     """Points link-text and link-host."""
-    posts = _of_posts(page)
+    posts = of_posts(page)
     for link in tree.all("a"):
         url = link.get("href")
         if url is None or tree.hidden(link):
@@ -149,13 +161,22 @@ def link_texts(tree: Tree, page: Page) -> Iterator[Finding]:
         elif text.casefold().rstrip(" .…→»>") in GENERIC:
             message = f"The link only says “{text}”, which means nothing by itself."
             yield warning("link-text", place, message, "Name where it goes, as in “Read” and the title.")
-        shown = SHOWN_ADDRESS.match(tree.text(link))
-        if shown and _bare(shown[1]) != _bare(host(url)):
-            message = (
-                f"It shows {shortened(text, 40)} and opens {shortened(url)}: filters take that for fraud."
-            )
-            told = warning if unquote(url) in posts else error
-            yield told("link-host", place, message, "Show the address that is opened, or words.")
+        yield from _shown(tree.text(link), url, of_post=unquote(url) in posts)
+
+
+def _shown(text: str, url: str, *, of_post: bool) -> Iterator[Finding]:
+    """What filters and readers take for fraud: the host that is shown is not the one that is opened."""
+    bare = SHOWN_HOST.fullmatch(text)
+    names = [bare[1]] if bare else [match[1] for match in SHOWN_ADDRESS.finditer(text)]
+    others = [name for name in names if _bare(name) != _bare(host(url))]
+    if others:
+        message = (
+            f"It shows {shortened(others[0], 40)} and opens {shortened(url)}: filters take that for fraud."
+        )
+        # A post about Example.com may be called that.
+        told = warning if of_post or bare else error
+        mend = "Show the address that is opened, or words."
+        yield told("link-host", f"HTML: link to {shortened(url)}", message, mend)
 
 
 def canonical(url: str) -> str:
@@ -178,9 +199,19 @@ def _bare(name: str) -> str:
     return name.lower().rstrip(".").removeprefix("www.")
 
 
+def is_loopback(name: str) -> bool:
+    """Whether the host called *name* is this machine itself."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def is_private(name: str) -> bool:
     """Whether the host called *name* can only be reached from this machine or network."""
-    if name == "localhost" or name.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa")):
+    if is_loopback(name) or name.endswith((".local", ".internal", ".lan", ".home.arpa")):
         return True
     try:
         return not ipaddress.ip_address(name).is_global

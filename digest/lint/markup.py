@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from digest.letter.page import Page
 from digest.lint.finding import Finding, error, shortened, warning
 from digest.lint.tree import Tree, style_of
 
@@ -18,18 +19,18 @@ FILE_NAME = re.compile(r"(?i)^[\w\s().%+-]+\.(?:jpe?g|png|gif|webp|avif|bmp|tiff
 CAMERA_NAME = re.compile(r"(?i)^(?:img|dsc|dscn|pxl|image|screenshot|photo)[\s_-]?\d+(?:[\s_-]\d+)*$")
 
 
-def document(tree: Tree, subject: str) -> Iterator[Finding]:
+def document(tree: Tree, page: Page) -> Iterator[Finding]:
     """Points doctype, html5, language, title, metas, depth."""
     if not re.match(r"<!DOCTYPE html>\s*<html\b", tree.source):
         message = "The HTML does not begin with <!DOCTYPE html> and <html>; clients then use quirks mode."
         yield error("doctype", "HTML", message, "Begin the template with exactly <!DOCTYPE html>.")
     for fault in tree.errors:
         yield error("html5", f"HTML, {fault.partition(':')[0]}", f"A browser must repair: {fault}.", TEMPLATE)
-    yield from _language(tree)
+    yield from _language(tree, page.publication.language)
     titles = ["".join(title.itertext()) for title in tree.all("title")]
-    if titles != [subject]:
+    if titles != [page.subject]:
         # SpamAssassin's HTML_TITLE_SUBJ_DIFF, up to 2.2 points.
-        message = f"The title is {', '.join(titles) or 'missing'!r}; the subject is {subject!r}."
+        message = f"The title is {', '.join(titles) or 'missing'!r}; the subject is {page.subject!r}."
         yield error("title", "HTML: title", message, "Let the template's title be the subject.")
     yield from _metas(tree)
     depth = max(sum(1 for _ in tree.ancestors(element)) + 1 for element in tree.elements)
@@ -38,7 +39,7 @@ def document(tree: Tree, subject: str) -> Iterator[Finding]:
         yield error("depth", "HTML", message, TEMPLATE)
 
 
-def _language(tree: Tree) -> Iterator[Finding]:
+def _language(tree: Tree, language: str) -> Iterator[Finding]:
     """Clients strip the attributes of html, so the wrapper repeats them."""
     wrappers = [e for e in tree.elements if e.get("role") == "article"]
     if not wrappers:
@@ -49,6 +50,12 @@ def _language(tree: Tree) -> Iterator[Finding]:
             if not element.get(name):
                 message = f"It has no {name}."
                 yield error("language", f"HTML: {element.tag}", message, f"Give it {name}.")
+        if element.get("lang", language).lower() != language.lower():
+            message = f"Its lang is {element.get('lang')!r}; the publication is written in {language!r}."
+            yield error("language", f"HTML: {element.tag}", message, "Let it be {{ language }}.")
+        if element.get("dir", "ltr") not in ("ltr", "rtl"):
+            message = f"Its dir is {element.get('dir')!r}, not ltr or rtl."
+            yield error("language", f"HTML: {element.tag}", message, "Let it be {{ direction }}.")
 
 
 def _metas(tree: Tree) -> Iterator[Finding]:
@@ -107,7 +114,7 @@ def word(tree: Tree) -> Iterator[Finding]:
     if opened:
         message = "A conditional comment is not closed, or closed twice."
         yield error("conditional-comments", "HTML", message, TEMPLATE)
-    elif (fault := _unbalanced(_as_word_sees(source))) is not None:
+    elif (fault := _unbalanced(as_word_sees(source))) is not None:
         message = f"With the parts for Word put in, {fault}."
         yield error("conditional-comments", "HTML", message, TEMPLATE)
     for comment in tree.comments:
@@ -117,7 +124,7 @@ def word(tree: Tree) -> Iterator[Finding]:
                 yield from _table(attributes, "HTML: a table for Word")
 
 
-def _as_word_sees(source: str) -> str:
+def as_word_sees(source: str) -> str:
     """The HTML with what is for Word put in and what is for the others taken out."""
     source = re.sub(r"(?s)<!--\[if !mso[^\]]*\]><!-->.*?<!--<!\[endif\]-->", "", source)
     source = re.sub(r"<!--\[if[^\]]*\]>|<!\[endif\]-->", "", source)

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 
+from digest.letter.headers import legible, wire_address
 from digest.letter.page import Page
 from digest.lint.finding import Finding, error, warning
 from digest.lint.opened import Opened, Part
@@ -98,6 +100,7 @@ def headers(letter: Opened, page: Page) -> Iterator[Finding]:
     for name in AT_MOST_ONCE:
         if (count := len(letter.values(name))) > 1:
             yield error("headers", f"headers: {name}", f"{name} is there {count} times.", OURS)
+    yield from _values(letter, page)
     if letter.values("Bcc"):
         yield error("headers", "headers: Bcc", "There is a Bcc.", OURS)
     if (found := letter.value("Subject")) != page.subject:
@@ -106,6 +109,28 @@ def headers(letter: Opened, page: Page) -> Iterator[Finding]:
     elif not found.strip():
         message = "The Subject is empty."
         yield error("subject", "headers: Subject", message, "Give the issue a subject.")
+
+
+def _values(letter: Opened, page: Page) -> Iterator[Finding]:
+    """The headers a client reads by their form: who wrote it, when, and which letter it is."""
+    display, _, address = letter.value("From").rpartition("<")
+    display = re.sub(r"\\(.)", r"\1", display.strip().removeprefix('"').removesuffix('"'))
+    wanted = legible(page.publication.sender_name), wire_address(page.publication.sender_address)
+    if (display, address.removesuffix(">")) != wanted:
+        message = f"It arrives as from {letter.value('From')!r}, not as from {' '.join(wanted).strip()!r}."
+        yield error("headers", "headers: From", message, OURS)
+    try:
+        dated = parsedate_to_datetime(letter.value("Date"))
+    except ValueError:
+        dated = None
+    if dated is None or dated.tzinfo is None:
+        message = f"{letter.value('Date')!r} is no date with a zone (RFC 5322, section 3.3)."
+        yield error("headers", "headers: Date", message, OURS)
+    if not re.fullmatch(r"<[^\s<>@]+@[^\s<>@]+>", letter.value("Message-ID")):
+        message = f"{letter.value('Message-ID')!r} is no Message-ID (RFC 5322, section 3.6.4)."
+        yield error("headers", "headers: Message-ID", message, OURS)
+    if letter.value("MIME-Version") != "1.0":
+        yield error("headers", "headers: MIME-Version", "It is not 1.0.", OURS)
 
 
 def unsubscribe_header(letter: Opened, page: Page, tree: Tree) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ from alembic import context
 from sqlalchemy import DateTime, TypeDecorator
 from sqlmodel import SQLModel
 
+import digest.accounts.models
+import digest.issue.models
 import digest.models
 import digest.returns.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)

@@ -8,6 +8,7 @@ import html as entities
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
 import idna
@@ -346,6 +347,7 @@ def _widest(srcset: str) -> tuple[str, int] | None:
     return max(fitting, key=lambda version: version[1], default=None)
 
 
+@lru_cache(maxsize=512)
 def direction(text: str) -> str:
     """ "rtl" where more than 40 % of the words of *text* begin with a letter that reads so, else "ltr".
 

@@ -7,6 +7,7 @@ leave the author's words alone: no bracket, quote or slip is corrected.
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import regex
@@ -129,6 +130,8 @@ _EARLIEST_SPACE_IN_TITLE = 0.5
 _OPEN_END = " ,;:–—-([{«“‘„\"'¡¿·•|/&"
 
 
+# An issue is shown many times while it is shaped: of 60 posts this takes 25 ms each time.
+@lru_cache(maxsize=512)
 def shorten(text: str, *, truncated: bool, length: int) -> str:
     """At most *length* grapheme clusters of *text*, one of them the "…" where it breaks off.
 

@@ -7,10 +7,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, case, exists, func, null, select, update
+from sqlalchemy import and_, case, exists, func, literal, null, select, true, union_all, update
 from sqlmodel import Session, SQLModel
 
-from digest.models import Delivered, Status
+from digest.issue.changes import note
+from digest.issue.models import Done
+from digest.models import Delivered, Issue, Status
 
 _d = SQLModel.metadata.tables["delivery"].c
 _delivery = SQLModel.metadata.tables["delivery"]
@@ -18,6 +20,7 @@ _issue = SQLModel.metadata.tables["issue"]
 
 #: as long as one letter is in one of these, the issue is not sent
 UNFINISHED = (Delivered.QUEUED, Delivered.SENDING, Delivered.DEFERRED, Delivered.IN_DOUBT)
+_NOT_SKIPPED = tuple(state for state in Delivered if state is not Delivered.SKIPPED)
 #: a person may decide about these
 OPEN_QUESTIONS = (Delivered.IN_DOUBT, Delivered.HELD)
 
@@ -61,23 +64,28 @@ class Decision(StrEnum):
 
 def tally(session: Session, issue_id: int) -> Tally:
     """Where the letters of the issue stand; one statement, so that no commit can fall between two counts."""
-    people = select(func.count(_d.subscriber_id.distinct())).where(_d.issue_id == issue_id)
-    reason = case((_d.state == Delivered.SKIPPED, _d.reason), else_="")
+    here = _d.issue_id == issue_id
+    people = select(func.count(_d.subscriber_id.distinct())).where(here).scalar_subquery()
+    # All but the reasons is read off the indexes alone: with the rows it takes five times as long.
+    standing = (_d.state, literal(""), func.count(_d.id))
+    skipped = (_d.state, _d.reason, func.count(_d.id))
+    each = union_all(
+        select(*standing).where(here, _d.state.in_(_NOT_SKIPPED)).group_by(_d.state),
+        select(*skipped).where(here, _d.state == Delivered.SKIPPED).group_by(_d.state, _d.reason),
+    ).subquery()
     rows = session.connection().execute(
-        select(_issue.c.frozen_count, people.scalar_subquery(), _d.state, reason, func.count(_d.id))
-        .select_from(_issue.outerjoin(_delivery, _d.issue_id == _issue.c.id))
+        select(_issue.c.frozen_count, people, *each.c)
+        .select_from(_issue.outerjoin(each, true()))
         .where(_issue.c.id == issue_id)
-        .group_by(_issue.c.frozen_count, _d.state, reason)
     )
     counts: Counter[Delivered] = Counter()
-    skipped: dict[str, int] = {}
+    reasons: dict[str, int] = {}
     frozen = persons = 0
-    for row in rows:
-        was_frozen, persons, state, why, count = row
-        frozen = was_frozen or 0
-        counts[state] += count
-        if state == Delivered.SKIPPED:
-            skipped[why] = count
+    for was_frozen, distinct, state, why, count in rows:
+        frozen, persons = was_frozen or 0, distinct
+        counts[state] += count or 0
+        if state is Delivered.SKIPPED:
+            reasons[why] = count
     return Tally(
         frozen=frozen,
         queued=counts[Delivered.QUEUED],
@@ -87,7 +95,7 @@ def tally(session: Session, issue_id: int) -> Tally:
         deferred=counts[Delivered.DEFERRED],
         in_doubt=counts[Delivered.IN_DOUBT],
         held=counts[Delivered.HELD],
-        skipped=skipped,
+        skipped=reasons,
         balanced=frozen == counts.total() == persons,
     )
 
@@ -143,6 +151,29 @@ def resolve(
     if decided and decision is Decision.RESEND:
         reopen(session, issue_id)
     return decided
+
+
+def decide(
+    session: Session,
+    issue: Issue,
+    decision: Decision,
+    by: str,
+    now: datetime,
+    subscriber_ids: Collection[int] | None = None,
+) -> int:
+    """As `resolve`, and the history of *issue* says that *by* decided it."""
+    assert issue.id is not None
+    decided = resolve(session, issue.id, decision, now, subscriber_ids)
+    if decided:
+        what = _DECIDED[decision].format(f"{decided:,} letter{'' if decided == 1 else 's'}")
+        note(session, issue, Done.DECIDED, by, what, now)
+    return decided
+
+
+_DECIDED = {
+    Decision.RESEND: "had {} in doubt or held sent again",
+    Decision.ACCEPTED: "said of {} in doubt or held that they count as accepted",
+}
 
 
 def reopen(session: Session, issue_id: int) -> None:

@@ -1,7 +1,7 @@
 """The composition root of the pages: what they need is put together here and nowhere else."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +9,12 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from digest.database import open_engine
 from digest.errors import DigestError
@@ -25,7 +27,7 @@ from digest.web.hooks import Doors, Hooks, Sns
 from digest.web.joining import Joining
 from digest.web.mine import Mine
 from digest.web.monitor import Monitor
-from digest.web.pages import Pages
+from digest.web.pages import SAFE, Pages
 from digest.web.public import Public
 from subscribers.tokens import Keyring
 
@@ -50,6 +52,7 @@ def create_app(
     answer: Callable[[], object] | None = None,
     doors: Doors | None = None,
     fetch: Callable[[str], bytes] | None = None,
+    within: Mapping[str, ASGIApp] | None = None,
 ) -> FastAPI:
     """The pages of *publication*. The store is reached through an engine of their own, which gives up soon.
 
@@ -57,7 +60,9 @@ def create_app(
     issue is late, *metrics_token* opens /metrics for other machines. *answer* is called
     every second, in a thread of the server's, and answers what was asked for on the pages; None where
     another process does. *doors* are the webhooks that are open, and *fetch* gives what SNS shows at a URL,
-    or raises NotFetched. `app.state.engine` is the pages' engine, for whoever wants to dispose of it.
+    or raises NotFetched. *within* are applications of their own, each with its own guard, by the first
+    part of their paths, as "/desk". `app.state.engine` is the pages' engine, for whoever wants to dispose
+    of it.
     """
     pages = Pages(publication, theme, templates_dir)
     hasty = open_engine(engine.url.render_as_string(hide_password=False), patience=PATIENCE)
@@ -74,8 +79,17 @@ def create_app(
     app.include_router(Monitor(pages, hasty, spool, schedule, metrics_token, now).router())
     if doors is not None and fetch is not None:
         app.include_router(Hooks(pages, hasty, doors, Sns(fetch), now).router())
+    for prefix, inside in (within or {}).items():
+        app.add_api_route(
+            prefix, _leading_to(f"{publication.base_url}{prefix}/"), methods=["GET"], include_in_schema=False
+        )
+        app.router.routes.append(Mount(prefix, inside))
     _catch(app, pages)
     return app
+
+
+def _leading_to(url: str) -> Callable[[], Response]:
+    return lambda: RedirectResponse(url, 303, SAFE)
 
 
 def _answering(answer: Callable[[], object] | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

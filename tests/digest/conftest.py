@@ -1,5 +1,6 @@
 """Sample pages for whatever makes, checks or sends a letter; running sites; a browser."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Engine
 
+from digest.demo import run_demo
 from digest.letter.page import Card, Page, Publication
 from digest.month import Month
 from tests.digest import website
@@ -126,6 +128,14 @@ def small(lite: Site) -> Iterator[Mailroom]:
     """What answers by mail what is asked for on the pages of *lite*."""
     with website.answered(lite.engine, website.publication(), lambda: lite.clock[0]) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's letter as `digest demo` leaves it, as message.eml, message.html and message.txt."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    run_demo(folder, secrets.token_hex, lambda line: None)
+    return folder / "preview"
 
 
 @pytest.fixture(scope="module")

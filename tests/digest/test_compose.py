@@ -207,7 +207,7 @@ def test_approval_freezes_and_withdrawal_frees(store: Engine) -> None:
     with writing(store) as session:
         issue = issue_of(session, SEPTEMBER)
         assert approve(session, issue, rendered(7, subject="new"), "editor", NOW) != fingerprint
-        withdraw(session, issue)
+        withdraw(session, issue, "editor", NOW)
         assert (issue.status, issue.number, issue.fingerprint) == (Status.DRAFT, None, None)
         with pytest.raises(DigestError, match="not approved"):
             frozen_of(session, issue)
@@ -225,7 +225,7 @@ def test_drift_names_what_would_come_out_otherwise(store: Engine) -> None:
 def test_cancelling_what_nobody_has_frees_the_posts_and_the_month(store: Engine) -> None:
     with writing(store) as session:
         issue = compose(session, SEPTEMBER, NOW, 1).issue
-        cancel(session, issue, "by hand")
+        cancel(session, issue, "by hand", "Anna", NOW)
         assert issue.status is Status.CANCELLED
         assert compose(session, SEPTEMBER, NOW, 1).taken == 4
         skip(session, issue, "no time")

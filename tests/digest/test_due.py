@@ -26,8 +26,9 @@ def schedule(**more: object) -> Schedule:
     return Schedule(**(values | more))  # type: ignore[arg-type]
 
 
-def issue(status: Status, approved_at: datetime | None = None) -> Issue:
+def issue(status: Status, approved_at: datetime | None = None, send_at: datetime | None = None) -> Issue:
     return Issue(
+        send_at=send_at,
         month="2015-09",
         status=status,
         window_start=MONTH.start,
@@ -52,6 +53,7 @@ def test_december_falls_due_in_january_of_the_next_year() -> None:
     [
         (Status.DRAFT, None, DUE - HOUR, Step.WAIT),
         (Status.DRAFT, None, DUE + HOUR, Step.WAIT),
+        (Status.DRAFT, None, DUE + 48 * HOUR, Step.REMIND),
         (Status.DRAFT, None, DUE + 72 * HOUR, Step.OVERDUE),
         (Status.APPROVED, DUE - HOUR, DUE - HOUR, Step.WAIT),
         (Status.APPROVED, DUE - HOUR, DUE, Step.DISPATCH),
@@ -86,3 +88,17 @@ def test_the_deadline_does_what_the_settings_say(rule: str, expected: Step) -> N
 )
 def test_an_issue_approves_itself_when_it_falls_due(at: datetime, expected: Step) -> None:
     assert step(issue(Status.DRAFT), MONTH, schedule(automatic=True), at) is expected
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (DUE + HOUR, Step.WAIT),
+        (DUE + 100 * HOUR, Step.DISPATCH),
+        (DUE + 172 * HOUR, Step.DISPATCH),
+        (DUE + 173 * HOUR, Step.TOO_LATE),
+    ],
+)
+def test_who_approves_may_choose_another_moment(at: datetime, expected: Step) -> None:
+    chosen = issue(Status.APPROVED, DUE - HOUR, send_at=DUE + 100 * HOUR)
+    assert step(chosen, MONTH, schedule(), at) is expected

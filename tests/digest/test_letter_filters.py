@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from tests.digest import letters
 
 pytestmark = pytest.mark.slow
 
-#: a letter with more points than this begins to be in danger; the filters' own limits are 5 and 6
-MOST = 2.0
+#: the filters' own limits are 5 and 6; what a sender's address and its past add is not seen here
+MOST = 1.0
 #: what each looks for in a letter's make; none may hit. rspamd's MANY_INVISIBLE_PARTS is left out: it
 #: gives 0.05 of a point for one hidden block, the preheader's
 RULES = re.compile(
@@ -34,6 +34,13 @@ RULES = re.compile(
     r"|HTML_IMAGE_ONLY_\d+|HTML_FONT_\w+|HTML_TAG_BALANCE_\w+|HTML_OBFUSCATE_\w+|HTML_TEXT_INVISIBLE\w*"
     r"|LONG_INVISIBLE_TEXT|HTML_SHORT_LINK_IMG_\d|BROKEN_CONTENT_TYPE|INVALID_MSGID|FROM_NEEDS_ENCODING"
 )
+Recorder = Callable[[str, object], None]
+DEMO = "the demo"
+#: rules of rspamd that say nothing of how a letter is made, with what hits them
+UNEARNED = {
+    "URI_COUNT_ODD": "every second letter has an odd number of addresses",
+    "HTTP_TO_IP": "the demo's pages are on 127.0.0.1; elsewhere the lint refuses it",
+}
 ISSUES = {
     "ten posts": letters.page(10),
     "one post": letters.page(1),
@@ -44,9 +51,19 @@ ISSUES = {
 }
 
 
-def letter(name: str) -> bytes:
+@pytest.fixture(params=[DEMO, *ISSUES])
+def letter(request: pytest.FixtureRequest) -> bytes:
     """The letter of an issue, dated today: both count an old date."""
+    name: str = request.param
+    if name == DEMO:
+        preview: Path = request.getfixturevalue("demo")
+        return (preview / "message.eml").read_bytes()
     return letters.letters(ISSUES[name], dated_at=datetime.now(UTC))[0]
+
+
+def reasons(points: float, rules: dict[str, float]) -> str:
+    """Points and what they are made of, for the end of the run."""
+    return f"{points:.2f} = " + " ".join(f"{rule} {its:+.2f}" for rule, its in sorted(rules.items()))
 
 
 def spoilt() -> bytes:
@@ -76,8 +93,8 @@ def spamassassin() -> str:
     return path
 
 
-def assassinated(program: str, content: bytes, home: Path) -> tuple[float, set[str]]:
-    """The points and the rules that hit, by SpamAssassin in a home of its own."""
+def assassinated(program: str, content: bytes, home: Path) -> tuple[float, dict[str, float]]:
+    """The points, and the rules that hit with theirs, by SpamAssassin in a home of its own."""
     run = subprocess.run(
         [program, "--local", "--test-mode", "--nocreate-prefs"],
         input=content,
@@ -89,12 +106,15 @@ def assassinated(program: str, content: bytes, home: Path) -> tuple[float, set[s
     report = run.stdout.decode("utf-8", "replace")
     points = re.search(r"Content analysis details:\s+\((-?[\d.]+) points", report)
     assert points, report
-    return float(points[1]), set(re.findall(r"(?m)^ *-?\d+\.\d (\w+)", report))
+    hits = re.findall(r"(?m)^ *(-?\d+\.\d) (\w+)", report)
+    return float(points[1]), {rule: float(its) for its, rule in hits}
 
 
-@pytest.mark.parametrize("name", ISSUES)
-def test_spamassassin_has_nothing_against_a_letter(name: str, spamassassin: str, tmp_path: Path) -> None:
-    points, rules = assassinated(spamassassin, letter(name), tmp_path)
+def test_spamassassin_has_nothing_against_a_letter(
+    letter: bytes, spamassassin: str, tmp_path: Path, record_property: Recorder
+) -> None:
+    points, rules = assassinated(spamassassin, letter, tmp_path)
+    record_property("points", reasons(points, rules))
 
     assert points < MOST
     assert [rule for rule in rules if RULES.fullmatch(rule)] == []
@@ -167,11 +187,11 @@ def judged(address: str, content: bytes) -> tuple[float, dict[str, float]]:
     return report["score"], {name: hit["score"] for name, hit in report["symbols"].items()}
 
 
-@pytest.mark.parametrize("name", ISSUES)
-def test_rspamd_has_nothing_against_a_letter(name: str, rspamd: str) -> None:
-    points, rules = judged(rspamd, letter(name))
+def test_rspamd_has_nothing_against_a_letter(letter: bytes, rspamd: str, record_property: Recorder) -> None:
+    points, rules = judged(rspamd, letter)
+    record_property("points", reasons(points, rules))
 
-    assert points < MOST
+    assert points - sum(rules.pop(rule, 0) for rule in UNEARNED) < MOST
     assert [rule for rule in rules if RULES.fullmatch(rule)] == []
     # One hidden block; from the second on it doubles.
     assert rules.get("MANY_INVISIBLE_PARTS", 0) <= 0.05

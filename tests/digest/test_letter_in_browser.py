@@ -3,7 +3,6 @@
 A picture of each condition is kept in .pytest_cache/d/letters, with an index.html for the eye.
 """
 
-import secrets
 from collections.abc import Iterator
 from functools import cache, partial
 from html import escape
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from digest.demo import run_demo
 from digest.letter import render
 from digest.letter.theme import Theme, inverted
 from digest.lint.looks import Scheme, looks, texts
@@ -121,14 +119,6 @@ def gallery(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     (folder / "index.html").write_text(f"<!DOCTYPE html><style>{style}</style>{''.join(figures)}")
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The demo's letter."""
-    folder = tmp_path_factory.mktemp("demo") / "demo"
-    run_demo(folder, secrets.token_hex, lambda line: None)
-    return (folder / "preview" / "message.html").read_text(encoding="utf-8").replace("/u/", "/unsubscribe/")
-
-
 def test_there_are_enough_conditions() -> None:
     assert sum(map(len, CONDITIONS.values())) >= 55
     for conditions in CONDITIONS.values():
@@ -138,7 +128,11 @@ def test_there_are_enough_conditions() -> None:
 @pytest.mark.parametrize("name", sorted(CONDITIONS))
 def test_the_letter_fits_and_can_be_read(name: str, tab: Page, gallery: Path, request: Any) -> None:
     """Points 22 and 24 as computed by the browser: nothing beside the window, sizes, contrast, leaving."""
-    html = request.getfixturevalue("demo") if name == DEMO else html_of(name)
+    if name == DEMO:
+        preview = request.getfixturevalue("demo") / "message.html"
+        html = preview.read_text(encoding="utf-8").replace("/u/", "/unsubscribe/")
+    else:
+        html = html_of(name)
     found = {
         condition.name: wrong
         for condition in CONDITIONS[name]
@@ -179,6 +173,26 @@ def test_outlook_com_in_the_dark_shows_the_dark_theme(tab: Page) -> None:
 
         assert {as_hex(around), *(ground for _, ground in pairs(found))} == {dark.paper}
         assert {colour for colour, _ in pairs(found)} == {dark.ink, dark.muted, dark.accent}
+
+
+#: of each picture beside its text: how far it is from the margin, and from the words
+PLACES = """() => [...document.querySelectorAll('.pair')].map(pair => {
+  const [row, picture, words] = [pair, pair.querySelector('img'), pair.querySelector('.words')]
+    .map(element => element.getBoundingClientRect());
+  return picture.left > words.left
+    ? ['right', row.right - picture.right, picture.left - words.right]
+    : ['left', picture.left - row.left, words.left - picture.right];
+})"""
+
+
+def test_a_picture_beside_its_text_stands_at_the_outer_edge(tab: Page) -> None:
+    """On the left where the text begins at the right, in either kind of letter; 24 px from the words."""
+    for name in ("Hebrew", "many scripts"):
+        shown(tab, html_of(name), Condition(width=600))
+
+        places = [tuple(place) for place in tab.evaluate(PLACES)]
+
+        assert set(places) == {("left", 0, 24), ("right", 0, 24)}
 
 
 def test_inlining_changes_no_pixel(tab: Page, monkeypatch: pytest.MonkeyPatch) -> None:

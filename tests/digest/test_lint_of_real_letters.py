@@ -52,7 +52,9 @@ ISSUES = {
         ),
         publication(base_url="https://новини.example"),
     ),
-    "at home": letters.page(6, publication(base_url="http://127.0.0.1:8025")),
+    "at home": letters.page(
+        6, publication(base_url="http://127.0.0.1:8025", url="http://127.0.0.1:8025/samples/")
+    ),
 }
 
 
@@ -78,15 +80,13 @@ def test_one_recipients_letter_twice_is_no_proof_and_is_refused() -> None:
     assert {f.point for f in check(mine, other=mine, page=page)} == {"recipient-values"}
 
 
-@pytest.mark.parametrize("posts", [30])
-def test_a_large_letter_is_checked_within_three_seconds(posts: int) -> None:
-    """It gates approval; measured: 0.1 s for 30 posts. The bound only catches what hangs."""
-    mine, other, page = letters.letters(letters.page(posts))
-
+def test_thirty_posts_are_rendered_and_checked_in_time() -> None:
+    """Bar: 1.5 s, measured by `python -m benchmarks --only rendering`; here only what hangs is caught."""
     started = time.perf_counter()
+    mine, other, page = letters.letters(letters.page(30))
     check(mine, other=other, page=page)
 
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 15
 
 
 #: what strangers put into titles: markup, quotes, reversed text, emoji, long words, line breaks, sentinels

@@ -4,7 +4,6 @@ import shutil
 import socket
 import subprocess
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from digest.letter.words import words
 from digest.models import Status
 from subscribers.models import State
 from tests.conftest import ROOT, lacking
 from tests.digest.test_pages import VARIANTS
 from tests.digest.website import Site, issue, leave, one_click, preferences, publication, serving
 
-LANGUAGES = sorted(path.stem for path in (ROOT / "templates" / "words").glob("*.toml"))
+LANGUAGES = ["en", *sorted(path.stem for path in (ROOT / "templates" / "words").glob("*.po"))]
 
 
 def free_port() -> int:
@@ -165,22 +165,15 @@ def test_no_page_is_wider_than_a_narrow_phone(
         page.close()
 
 
-def words_of(language: str) -> dict[str, str]:
-    text = (ROOT / "templates" / "words" / f"{language}.toml").read_text(encoding="utf-8")
-    table: dict[str, str] = tomllib.loads(text)["web"]
-    return table
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_page_speaks_every_language_whole(sqlite_engine: Engine, tmp_path: Path, language: str) -> None:
     """U-6: no word of a page falls back to English."""
-    own, english = (words_of(name) for name in (language, "en"))
-    assert set(own) == set(english)
+    say = words(language, None).say
     direction = "rtl" if language in ("ar", "he") else "ltr"
     with serving(sqlite_engine, tmp_path / "spool", publication(language=language)) as site:
         who = site.person()
-        assert f"<h1>{own['preferences_title']}</h1>" in site.get(preferences(who)).text
+        assert f"<h1>{say('web.preferences_title')}</h1>" in site.get(preferences(who)).text
         for path in (leave(who), "/archive", "/nothing"):
             assert f'<html lang="{language}" dir="{direction}">' in site.get(path).text
         for act in ("pause", "resume", "leave", "rejoin"):
-            assert own[f"{act}_done"] in site.post(f"{preferences(who)}?act={act}").text
+            assert say(f"web.{act}_done") in site.post(f"{preferences(who)}?act={act}").text

@@ -101,9 +101,11 @@ def test_a_letter_is_in_one_language(language: str) -> None:
     month = month_in_words(Month(2015, 9, ZONE), language)
 
     assert f'<html lang="{language}" dir="{locale_of(language).text_direction}"' in content.html
+    assert say("letter.contents") in content.text
+    for key in ("letter.unsubscribe", "letter.preferences", "letter.browser"):
+        assert f"{say('letter.label', label=say(key))}\nhttps://" in content.text
     for key in ("letter.contents", "letter.unsubscribe", "letter.preferences", "letter.browser"):
         assert say(key) in content.html
-        assert say(key) in content.text
     assert month in content.html
     assert month in content.text
 
@@ -147,6 +149,29 @@ def test_a_new_language_is_one_file(tmp_path: Path) -> None:
         if isinstance(message.id, str) and message.id:
             given = {place: f"<{place}>" for place in places(message.id)}
             assert found.say(str(message.context), **given) == f"sv: {message.id.format(**given)}"
+
+
+def test_the_colon_in_front_of_an_address_is_the_languages_own() -> None:
+    """French parts it from its word, by a space at which no line ends."""
+    french = letters.rendered(letters.in_words("fr", "Titre", "Extrait"))[0].text
+    german = letters.rendered(letters.in_words("de", "Titel", "Auszug"))[0].text
+
+    assert "\nSe désabonner\u00a0:\nhttps://" in french
+    assert french.partition("\n")[0].count("\u00a0:") == 1
+    assert "\nEinstellungen:\nhttps://" in german
+    assert "\u00a0:" not in german
+
+
+@pytest.mark.parametrize("name", ["fr.toml", "en.toml"])
+def test_words_in_the_form_they_had_before_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / name).write_text('[letter]\ncontents = "Sommaire"\n', encoding="utf-8")
+    (tmp_path / "words/xx.toml").write_text("of a language that is not said", encoding="utf-8")
+
+    with pytest.raises(UsageError, match=rf"{name} is no longer read: .*{name[:2]}\.po beside it"):
+        words("fr-CA", tmp_path)
+    written(tmp_path / "words" / f"{name[:2]}.po", ("letter.contents", "In this issue", "Sommaire"))
+    assert words("fr-CA", tmp_path).say("letter.contents")
 
 
 def test_plural_forms_follow_the_language_the_words_are_in() -> None:

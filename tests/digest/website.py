@@ -5,7 +5,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 from fastapi import FastAPI
 from sqlalchemy import Engine, text
 from sqlmodel import select
+from starlette.types import ASGIApp
 
 from digest.database import reading, writing
 from digest.issue.due import Schedule
@@ -168,9 +169,11 @@ def serving(
     metrics_token: bytes | None = None,
     doors: Doors | None = None,
     fetch: Callable[[str], bytes] | None = None,
+    within: Callable[[Callable[[], datetime]], Mapping[str, ASGIApp]] = lambda _now: {},
+    port: int = 0,
 ) -> Iterator[Site]:
-    """The pages of *described*, answering on a port of their own."""
-    site = Site(engine, 0, spool)
+    """The pages of *described*, answering on *port*, or on one of their own."""
+    site = Site(engine, port, spool)
     app = create_app(
         engine=engine,
         keyring=RING,
@@ -185,6 +188,7 @@ def serving(
         answer=answer,
         doors=doors,
         fetch=fetch,
+        within=within(lambda: site.clock[0]),
     )
     with running(app, site, trusted):
         yield site
@@ -195,7 +199,8 @@ def running(app: FastAPI, site: Site, trusted: Sequence[IPv4Network] = ()) -> It
     """*app* answers on the port that *site* then knows."""
     site.app = app
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", site.port))
         bound.listen(128)
         site.port = bound.getsockname()[1]
         uvicorn = server(app, "127.0.0.1", site.port, trusted)

@@ -162,6 +162,7 @@ def folder_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         PUBLICATION_NAME="Quay news",
         PUBLICATION_URL="https://quay.example",
         SENDER="Quay news <letters@quay.example>",
+        BASE_URL="https://letters.quay.example",
         POSTAL_ADDRESS="North Quay 7, 1234 Harbour",
         TIMEZONE="Europe/Kyiv",
         SMTP_SECURITY="none",

@@ -1,6 +1,7 @@
 """The cron tick through a whole month: it builds, tells, waits, sends, and a second tick does nothing."""
 
 import random
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -129,10 +130,24 @@ def test_an_issue_nobody_approves_is_held_and_told_once(
 ) -> None:
     cycle = start()
     cycle(AFTER_MIDNIGHT)
+    for minutes in (0, 5):
+        # A reminder is no fault: cron stays silent.
+        near = cycle(DUE + timedelta(hours=48, minutes=minutes))
+        assert (near.wrong, near.done) == ([], [])
     late = DUE + timedelta(hours=73)
     assert [str(error) for error in cycle(late).wrong]
     assert cycle(late + timedelta(minutes=5)).wrong == []
-    assert subjects(mailbox) == ["The draft of 2015-09 waits for approval", "2015-09 is overdue"]
+    assert subjects(mailbox) == [
+        "The draft of 2015-09 waits for approval",
+        "2015-09 still waits for approval",
+        "2015-09 is overdue",
+    ]
+    told = [message_from_bytes(mail, policy=default).get_content() for _to, mail in mailbox.letters]
+    assert "until 2015-10-04 09:00 Europe/Kyiv; after that it waits for you" in told[1]
+    assert all(
+        re.search(r"https?://\S+/desk/issues/2015-09$", words, re.MULTILINE)
+        for words in (one.replace("\r\n", "\n") for one in told)
+    )
     assert cycle.status() is Status.DRAFT
 
 

@@ -1,12 +1,16 @@
 """`digest doctor`, typed: what it says for people, for pipes and for programs, and how it ends."""
 
 import re
+import secrets
 from pathlib import Path
 
 import pytest
 
 from digest.database import open_engine
-from digest.doctor.line import GROUP
+from digest.doctor.installation import Asked, Tools
+from digest.doctor.line import GROUP, Level
+from digest.outfit import clock
+from digest.patient import examined
 from digest.settings import load
 from digest.wiring import pages_of
 from tests.digest.website import Site, running
@@ -18,6 +22,8 @@ def test_doctor_names_faults_until_they_are_mended(
     publication: Publication, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D-5, D-6, D-10: one document for programs, a line each for pipes, exit 4 on faults; nothing is sent."""
+    # Where pages and relay are both this machine's own, nothing outside is asked.
+    publication.set(BASE_URL="http://127.0.0.1:1")
     sick = publication("doctor", "--json", expect=4)
     assert [line["name"] for line in sick.json["lines"]] == list(GROUP)
     faults = [line for line in sick.json["lines"] if line["level"] == "fail"]
@@ -40,7 +46,11 @@ def test_doctor_names_faults_until_they_are_mended(
     with running(pages_of(settings, engine), site):
         publication.set(BASE_URL=f"http://127.0.0.1:{site.port}")
         well = publication("doctor")
+        settings = load(publication.folder / ".env")
+        tools = Tools(now=clock, token=secrets.token_hex)
+        at_the_desk = examined(settings, engine, publication.folder / ".env", Asked(), tools)
     engine.dispose()
+    assert [line.name for line in at_the_desk if line.level is Level.FAIL] == []
     assert "no faults, " in well.out
     assert mailbox.letters == []
 

@@ -164,6 +164,8 @@ def test_a_relay_that_refuses_us_stops_the_run_and_loses_nobody(
 
 def test_letters_to_the_world_need_pages_on_https(approved: Publication) -> None:
     digest = approved
+    digest.set(PUBLICATION_URL="http://127.0.0.1:8000", BASE_URL="http://127.0.0.1:8000")
+    digest("issue", "approve", "2015-09")
     digest.set(SMTP_HOST="relay.example.org", SMTP_SECURITY="starttls")
     refused = digest("dispatch", "2015-09", expect=1)
     assert "DIGEST_BASE_URL" in refused.err

@@ -72,16 +72,17 @@ class Home:
         (self.folder / "deliver").write_text(DELIVER.format(folder=self.folder))
         for one in (self.folder, *self.folder.iterdir()):
             one.chmod(0o777)
-        thread = threading.Thread(target=self._work)
+        thread = threading.Thread(target=self._work, daemon=True)
         thread.start()
         try:
             yield
         finally:
             self._stops = True
-            # Whoever waits for a message gets one, and its end.
-            os.close(os.open(self.folder / "message", os.O_RDWR | os.O_NONBLOCK))
-            (self.folder / "message").open("wb", buffering=0).close()
+            # Open both ways, a pipe keeps nobody waiting for a partner; held until whoever waits has gone on.
+            held = [os.open(self.folder / name, os.O_RDWR) for name in ("message", "code")]
             thread.join(20)
+            for one in held:
+                os.close(one)
 
     def _work(self) -> None:
         command = [sys.executable, "-c", DIGEST, "--env", str(self.env), "bounces", "read", "-"]
