@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select, update
 
 from digest.database import writing
-from digest.issue.due import Schedule, due_at
+from digest.issue.due import Schedule, deadline, due_at
 from digest.models import Delivered, Delivery, Issue, Status, Tick
 from digest.month import Month
 
@@ -83,7 +83,7 @@ def health(session: Session, schedule: Schedule, month: Month, now: datetime) ->
 
 def why_missing(found: Standing, month: Month, schedule: Schedule, now: datetime) -> str:
     """Why the issue of *month* is past due without a good reason, one line; "" where it is not."""
-    due = found.send_at or due_at(month, schedule)
+    due = due_at(month, schedule, found.send_at)
     if now < due + GRACE:
         return ""
     match found.status:
@@ -99,8 +99,8 @@ def why_missing(found: Standing, month: Month, schedule: Schedule, now: datetime
 
 
 def _draft_missing(month: Month, schedule: Schedule, now: datetime, due: datetime) -> str:
-    deadline = due if schedule.automatic else due + schedule.approval_deadline
-    if now < deadline + GRACE:
+    last = due if schedule.automatic else deadline(month, schedule)
+    if now < last + GRACE:
         return ""
     return f"{month} is past due and not approved: `digest issue approve {month}`"
 

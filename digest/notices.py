@@ -29,6 +29,11 @@ def tell(session: Session, event: str, subject: str, body: str, now: datetime) -
     return True
 
 
+def at_desk(publication: Publication, month: str) -> str:
+    """Where the desk shows the issue of *month*, written YYYY-MM."""
+    return f"{publication.base_url}/desk/issues/{month}"
+
+
 def was_told(session: Session, *events: str) -> bool:
     """Whether the editors were told of one of *events*, or of one whose name goes on after a colon."""
     names = [col(Notice.event) == one for one in events]

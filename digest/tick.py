@@ -22,7 +22,7 @@ from digest.issue.due import Schedule, Step, deadline, due_at, step
 from digest.issue.explain import incomplete
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.notices import tell, was_told
+from digest.notices import at_desk, tell, was_told
 from digest.press import Press, proposed
 
 #: an issue that may still go out
@@ -175,8 +175,7 @@ def _draft(session: Session, issue: Issue, month: Month, house: House, now: date
 
 
 def _desk(house: House, month: Month) -> str:
-    """Where the desk shows the issue of *month*."""
-    return f"{house.press.publication.base_url}/desk/issues/{month}"
+    return at_desk(house.press.publication, str(month))
 
 
 #: what happens at the deadline, by DIGEST_AT_DEADLINE
@@ -217,7 +216,8 @@ def _advance(house: House, month: Month, now: datetime, ticked: Ticked) -> None:
         )
         _tell(house, f"overdue:{month}", f"{month} is overdue", body, now, ticked)
     elif what is Step.TOO_LATE:
-        due = f"{due_at(month, house.schedule):%Y-%m-%d %H:%M} UTC"
+        assert issue is not None
+        due = f"{due_at(month, house.schedule, issue.send_at):%Y-%m-%d %H:%M} UTC"
         body = (
             f"The issue of {month} fell due {due}, longer ago than DIGEST_MAX_LATENESS_HOURS."
             f" It is not sent by itself. To send it: digest issue approve {month}, digest dispatch {month}\n"

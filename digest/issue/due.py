@@ -38,8 +38,13 @@ class Step(StrEnum):
     TOO_LATE = "too late"
 
 
-def due_at(month: Month, schedule: Schedule) -> datetime:
-    """When the issue of *month* falls due, in UTC: on the send day of the month after it."""
+def due_at(month: Month, schedule: Schedule, chosen: datetime | None = None) -> datetime:
+    """When the issue of *month* falls due, in UTC: on the send day of the month after it.
+
+    *chosen* is the moment whoever approved it chose instead, if they did.
+    """
+    if chosen is not None:
+        return chosen
     following = month.next
     local = datetime.combine(
         datetime(following.year, following.number, schedule.send_day, tzinfo=month.zone).date(),
@@ -60,7 +65,7 @@ def deadline(month: Month, schedule: Schedule) -> datetime:
 
 def step(issue: Issue, month: Month, schedule: Schedule, now: datetime) -> Step:
     """What is to be done with *issue* now."""
-    due = issue.send_at or due_at(month, schedule)
+    due = due_at(month, schedule, issue.send_at)
     if issue.status is Status.SENDING:
         return Step.DISPATCH
     if issue.status is Status.APPROVED:

@@ -206,6 +206,18 @@ def test_an_approved_issue_that_is_far_too_late_waits_for_a_person(
     assert mailbox.recipients() == [EDITOR, EDITOR]
 
 
+def test_what_is_too_late_says_since_when(start: Callable[..., Cycle], mailbox: Mailbox) -> None:
+    """R-8: an issue with a moment of its own fell due then, and not on the usual day."""
+    cycle = start()
+    cycle(AFTER_MIDNIGHT)
+    cycle.approve(AFTER_MIDNIGHT)
+    with writing(cycle.engine) as session:
+        issue_of(session, Month.parse("2015-09", cycle.settings.zone)).send_at = DUE + timedelta(hours=24)
+    cycle(DUE + timedelta(hours=24 + 73))
+    told = message_from_bytes(mailbox.letters[-1][1], policy=default).get_content()
+    assert f"fell due {DUE + timedelta(hours=24):%Y-%m-%d %H:%M} UTC" in " ".join(told.split())
+
+
 def test_a_relay_that_is_away_stops_the_tick_once_and_the_next_one_goes_on(
     start: Callable[..., Cycle], mailbox: Mailbox, publication: Publication, relay: int
 ) -> None:
