@@ -24,7 +24,7 @@ from digest.letter.rendered import Rendered
 from digest.letter.theme import Theme
 from digest.lint.check import check
 from digest.lint.cut import cut
-from digest.lint.finding import Finding, Severity, proposed_title
+from digest.lint.finding import Finding, Severity, errors_of, proposed_title
 from digest.lint.online import Answer, answering
 from digest.lint.weights import Weights, weights
 from digest.models import Issue
@@ -58,7 +58,7 @@ class Proof:
     @property
     def errors(self) -> list[Finding]:
         """What approval refuses."""
-        return [finding for finding in self.findings if finding.severity is Severity.ERROR]
+        return errors_of(self.findings)
 
     @property
     def warnings(self) -> list[Finding]:
@@ -122,18 +122,15 @@ class Press:
         """*issue* as it would be frozen now, and what is to be said of it; *answers* are the web's."""
         meant = self.page(session, issue)
         rendered, page = self.rendered(meant, self.nonce(issue))
-        findings = [
-            *self.checked(rendered, page, now),
-            *answering(page, answers or {}),
-            *self.told(session, issue, meant, page),
-        ]
-        return Proof(rendered, page, self.sample(rendered, now), findings)
+        letter, found = self.checked(rendered, page, now)
+        told = self.told(session, issue, meant, page)
+        return Proof(rendered, page, letter, [*found, *answering(page, answers or {}), *told])
 
-    def checked(self, rendered: Rendered, page: Page, now: datetime) -> list[Finding]:
-        """What would hurt in an inbox of *rendered*, which is *page*; errors first."""
+    def checked(self, rendered: Rendered, page: Page, now: datetime) -> tuple[Letter, list[Finding]]:
+        """*rendered*, of *page*, as `sample` gives it, and what would hurt in an inbox, errors first."""
         ready = self.stencil(rendered)
-        one, other = (ready.letter(recipient, now).content for recipient in SAMPLES)
-        return check(one, other=other, page=page)
+        one, other = (ready.letter(recipient, now) for recipient in SAMPLES)
+        return one, check(one.content, other=other.content, page=page)
 
     def told(self, session: Session, issue: Issue, meant: Page, page: Page) -> list[Finding]:
         """What the letter of *page* does not tell: what was cut, lost pictures, titles nobody wrote."""
@@ -151,8 +148,9 @@ class Press:
 
     def forms(self, session: Session, issue: Issue) -> tuple[list[Form], list[Finding]]:
         """How each item of *issue* stands in the letter, in their order, and what had to be cut for it."""
-        page = self.render(session, issue)[1]
-        return forms(page), list(cut(self.page(session, issue), page))
+        meant = self.page(session, issue)
+        page = self.rendered(meant, self.nonce(issue))[1]
+        return forms(page), list(cut(meant, page))
 
     def drift(self, session: Session, issue: Issue) -> list[str]:
         """The parts of the letter that have changed since *issue* was approved."""
@@ -165,7 +163,7 @@ class Press:
 
 def require_no_error(issue: Issue, findings: Sequence[Finding]) -> None:
     """DigestError, with the first of them, where there are errors among *findings*."""
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    errors = errors_of(findings)
     if errors:
         first = errors[0]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

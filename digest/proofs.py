@@ -26,6 +26,8 @@ KEPT = 8
 class Made:
     """One letter."""
 
+    #: what it was made of
+    meant: Page
     rendered: Rendered
     #: as it fits into the letter
     page: Page
@@ -63,19 +65,17 @@ class Proofs:
     def prepare(self, session: Session, issue: Issue, now: datetime) -> None:
         """The issue is at hand, if it is one of those that change; whoever asks for it first has to wait."""
         if issue.status is Status.DRAFT:
-            self.findings(session, issue, now)
+            self.findings(session, issue, self.of(session, issue), now)
         elif issue.status is Status.APPROVED:
             self.again(session, issue)
 
-    def findings(self, session: Session, issue: Issue, now: datetime) -> list[Finding]:
-        """What would hurt in an inbox if *issue* went out as it is now; errors first."""
-        meant = self.press.page(session, issue)
-        made = self._made(meant, self.press.nonce(issue))
+    def findings(self, session: Session, issue: Issue, made: Made, now: datetime) -> list[Finding]:
+        """What would hurt in an inbox if *issue*, which is *made*, went out; errors first."""
         if made.findings is None:
             with self._looking:
                 if made.findings is None:
-                    made.findings = self.press.checked(made.rendered, made.page, now)
-        return made.findings + self.press.told(session, issue, meant, made.page)
+                    made.findings = self.press.checked(made.rendered, made.page, now)[1]
+        return made.findings + self.press.told(session, issue, made.meant, made.page)
 
     def _key(self, session: Session, issue: Issue) -> tuple[Page, str]:
         if issue.status is not Status.APPROVED:
@@ -89,7 +89,7 @@ class Proofs:
             found = self._kept.get(key)
             if found is None:
                 alike = (one.page for one in reversed(self._kept.values()) if one.page.month == page.month)
-                found = Made(*self.press.rendered(page, nonce, next(alike, None)))
+                found = Made(page, *self.press.rendered(page, nonce, next(alike, None)))
             self._kept[key] = found
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT:

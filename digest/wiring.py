@@ -155,8 +155,6 @@ def desk_of(settings: Settings, engine: Engine, examine: Callable[[], Sequence[L
         # Its own connections: whoever works at the desk keeps no one-click waiting, and has more patience.
         engine=open_engine(engine.url.render_as_string(hide_password=False), patience=DESK_PATIENCE),
         press=press_of(settings),
-        theme=load_theme(settings.theme),
-        templates_dir=settings.templates_dir,
         schedule=schedule_of(settings),
         relay=partial(relay_of, settings),
         passwords=Passwords(),
@@ -179,20 +177,18 @@ def pages_of(
 
     *examine* gives the desk doctor's lines.
     """
-    key, token = settings.suppression_key, settings.metrics_token
+    token = settings.metrics_token
     desk = desk_of(settings, engine, examine)
-    theme = load_theme(settings.theme)
-    api = Api(
-        desk.engine, Pages(settings.publication, theme, settings.templates_dir), desk.suppression, clock
-    )
+    pages = Pages(settings.publication, desk.press.theme, settings.templates_dir)
+    api = Api(desk.engine, pages, desk.suppression, clock)
     return create_app(
         engine=engine,
         keyring=Keyring(settings.keys),
         publication=settings.publication,
-        theme=theme,
+        theme=desk.press.theme,
         templates_dir=settings.templates_dir,
         spool=spool_of(engine),
-        secret=key.get_secret_value().encode() if key else None,
+        secret=desk.suppression,
         schedule=schedule_of(settings),
         metrics_token=token.get_secret_value().encode() if token else None,
         now=clock,

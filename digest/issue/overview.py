@@ -1,6 +1,6 @@
 """Every issue in a line: where it stands, how many posts, who got it, and what it waits for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,11 +46,13 @@ class Line:
         return self.others.get(Delivered.IN_DOUBT, 0) + self.others.get(Delivered.HELD, 0)
 
 
-def overview(session: Session) -> list[Line]:
-    """Every issue, the newest month first."""
-    posts = dict(_posts(session))
-    others = _others(session)
-    issues = session.exec(select(Issue).order_by(col(Issue.month).desc()))
+def overview(session: Session, month: str | None = None) -> list[Line]:
+    """Every issue, the newest month first; or that of *month*, YYYY-MM, alone, if there is one."""
+    wanted = select(Issue).order_by(col(Issue.month).desc())
+    issues = list(session.exec(wanted if month is None else wanted.where(col(Issue.month) == month)))
+    ids = [one.id for one in issues if one.id is not None]
+    posts = dict(_posts(session, ids))
+    others = _others(session, ids)
     return [
         Line(
             month=one.month,
@@ -73,16 +75,18 @@ def posts_in(session: Session, month: Month) -> int:
     return session.exec(select(func.count(col(Post.id))).where(within(month))).one()
 
 
-def _posts(session: Session) -> list[tuple[int | None, int]]:
-    kept = select(Item.issue_id, func.count(col(Item.id))).where(col(Item.dropped).is_(False))
+def _posts(session: Session, ids: Sequence[int]) -> list[tuple[int | None, int]]:
+    kept = select(Item.issue_id, func.count(col(Item.id))).where(
+        col(Item.issue_id).in_(ids), col(Item.dropped).is_(False)
+    )
     return list(session.exec(kept.group_by(col(Item.issue_id))))
 
 
-def _others(session: Session) -> dict[int | None, dict[Delivered, int]]:
+def _others(session: Session, ids: Sequence[int]) -> dict[int | None, dict[Delivered, int]]:
     # The accepted are nearly all there are: without them a year of issues to 100,000 is read in no time.
     counts = (
         select(Delivery.issue_id, Delivery.state, func.count())
-        .where(col(Delivery.issue_id).in_(select(Issue.id)), col(Delivery.state).in_(_OTHERS))
+        .where(col(Delivery.issue_id).in_(ids), col(Delivery.state).in_(_OTHERS))
         .group_by(col(Delivery.issue_id), col(Delivery.state))
     )
     found: dict[int | None, dict[Delivered, int]] = {}
@@ -104,7 +108,7 @@ class Waits:
 
 def waits(line: Line, month: Month, schedule: Schedule, now: datetime) -> Waits | None:
     """What the issue of *line* waits for; None: for nothing any more."""
-    due = line.send_at or due_at(month, schedule)
+    due = due_at(month, schedule, line.send_at)
     if line.status is Status.DRAFT:
         if schedule.automatic:
             return Waits("approves itself and goes out on", due)

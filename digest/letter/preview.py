@@ -45,9 +45,7 @@ def in_scheme(html: str, scheme: str) -> str:
         return "(min-width:0)" if asked[1].lower() == scheme else "(max-width:0)"
 
     def ruled(style: re.Match[str]) -> str:
-        rules = _SCHEME.sub(
-            lambda asked: f"({'min' if asked[1].lower() == scheme else 'max'}-width:0)", style[2]
-        )
+        rules = _SCHEME.sub(holds, style[2])
         return style[1] + _DECLARED.sub(rf"\g<1>{scheme}", rules) + style[3]
 
     return _SUPPORTED.sub(rf'\g<1>{scheme}"', _STYLE.sub(ruled, html))

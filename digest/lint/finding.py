@@ -1,5 +1,6 @@
 """Finding: one thing that would hurt in an inbox, and the points that are looked at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -100,6 +101,11 @@ def error(point: str, place: str, message: str, mend: str) -> Finding:
 def warning(point: str, place: str, message: str, mend: str) -> Finding:
     """A finding an editor should have looked at."""
     return Finding(Severity.WARNING, point, place, message, mend)
+
+
+def errors_of(findings: Sequence[Finding]) -> list[Finding]:
+    """Those of *findings* that approval refuses."""
+    return [one for one in findings if one.severity is Severity.ERROR]
 
 
 def proposed_title(title: str) -> Finding:

@@ -68,6 +68,11 @@ class Visit:
         return self.form.get(name, [""])[-1]
 
 
+def number_in(text: str) -> int | None:
+    """The number, of no sign and at most 18 digits, that *text* is; None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def visit_of(request: Request) -> Visit:
     """The visit, as the guard let it in."""
     found: Visit = request.state.visit

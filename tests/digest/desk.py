@@ -110,8 +110,6 @@ def desk_and_api(
     desk = Desk(
         engine=engine,
         press=press_of(described),
-        theme=Theme(),
-        templates_dir=None,
         schedule=SCHEDULE,
         relay=lambda: relay_at(relay),
         passwords=PASSWORDS,

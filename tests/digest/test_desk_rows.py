@@ -136,7 +136,7 @@ def test_the_page_waits_for_nobody_elses_letter(room: Room) -> None:
         assert proofs.at_hand(session, issue) is None
         made = proofs.of(session, issue)
         assert proofs.at_hand(session, issue) is None
-        findings = proofs.findings(session, issue, NOW)
+        findings = proofs.findings(session, issue, made, NOW)
         with proofs._lock, proofs._looking:
             assert proofs.at_hand(session, issue) is made
-        assert findings == proofs.findings(session, issue, NOW)
+        assert findings == proofs.findings(session, issue, made, NOW)

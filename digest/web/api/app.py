@@ -104,7 +104,7 @@ class Api:
     def issue(self, month: str) -> IssueWhole:
         """Show the issue of a month, written YYYY-MM, with its items."""
         with reading(self.engine) as session:
-            found = [one for one in overview(session) if one.month == month]
+            found = overview(session, month)
             if not found:
                 raise HTTPException(404, f"there is no issue of {month[:20]!r}")
             issue = find_issue(session, Month.parse(month, self.publication.zone))

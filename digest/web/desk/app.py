@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -15,7 +14,6 @@ from starlette.types import ASGIApp
 from digest.accounts.passwords import Passwords
 from digest.doctor.line import Line
 from digest.issue.due import Schedule
-from digest.letter.theme import Theme
 from digest.press import Press
 from digest.proofs import Proofs
 from digest.sending.relay import Relay
@@ -39,8 +37,6 @@ class Desk:
 
     engine: Engine
     press: Press
-    theme: Theme
-    templates_dir: Path | None
     schedule: Schedule
     #: takes the test copies
     relay: Callable[[], Relay]
@@ -60,14 +56,15 @@ class Desk:
 
 def create_desk(desk: Desk) -> ASGIApp:
     """The desk as an application of its own, for everything below /desk."""
-    frame = Frame(desk.press.publication, desk.theme, desk.templates_dir)
+    press = desk.press
+    frame = Frame(press.publication, press.theme, press.templates_dir)
     inside = FastAPI(openapi_url=None, redirect_slashes=False)
     inside.include_router(frame.files())
     inside.include_router(
         Door(frame, desk.engine, desk.passwords, desk.secret, desk.random, desk.now).router()
     )
     inside.include_router(Months(frame, desk.engine, desk.schedule, desk.now).router())
-    proofs = Proofs(desk.press)
+    proofs = Proofs(press)
     inside.include_router(Draft(frame, desk.engine, proofs, desk.schedule, desk.now).router())
     inside.include_router(Letters(frame, desk.engine, proofs, desk.now).router())
     inside.include_router(Approval(frame, desk.engine, proofs, desk.schedule, desk.relay, desk.now).router())
@@ -80,7 +77,7 @@ def create_desk(desk: Desk) -> ASGIApp:
     return DeskGuard(
         inside,
         engine=desk.engine,
-        own=origin_of(desk.press.publication.base_url),
+        own=origin_of(press.publication.base_url),
         opened=OPEN,
         refuse=frame.refuse,
         now=desk.now,

@@ -24,17 +24,17 @@ from digest.issue.changes import history
 from digest.issue.due import Schedule, deadline, due_at
 from digest.issue.models import Change, Done
 from digest.letter.rendered import Rendered
-from digest.lint.finding import Finding, Severity
+from digest.lint.finding import errors_of
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.notices import tell
+from digest.notices import at_desk, tell
 from digest.press import require_no_error
 from digest.proofs import Proofs
 from digest.sending.relay import Relay
 from digest.sending.trial import send_trial
 from digest.web.desk.frame import Frame, rooms
 from digest.web.desk.letters import issue_at
-from digest.web.guard import Here, Visit, only
+from digest.web.guard import Here, Visit, number_in, only
 from subscribers.audience import audience_size
 
 LONGEST_NOTE = 2000  # characters
@@ -92,27 +92,29 @@ class Approval:
                 raise DigestError("the form says nothing that can be done: open the page anew")
             with reading(self.engine) as session:
                 # Made before the store is held; made anew below only if it changes in between.
-                self.proofs.findings(session, issue_at(session, self.frame, month), self.now())
+                issue = issue_at(session, self.frame, month)
+                self.proofs.findings(session, issue, self.proofs.of(session, issue), self.now())
             with writing(self.engine) as session:
                 act(session, issue_at(session, self.frame, month), visit)
         except DigestError as error:
             return self._page(visit, month, str(error), 409)
-        return self.frame.go(f"/issues/{month}?since={_seen(visit)}")
+        seen = number_in(visit.said("version"))
+        return self.frame.go(f"/issues/{month}?since={'' if seen is None else seen}")
 
     def _approve(self, session: Session, issue: Issue, visit: Visit) -> None:
         now, zone = self.now(), self.frame.publication.zone
         send_at = moment_of(visit.said("when"), visit.said("at"), now, zone)
-        rendered = self.proofs.of(session, issue).rendered
-        if rendered.fingerprint != visit.said("fingerprint"):
+        made = self.proofs.of(session, issue)
+        if made.rendered.fingerprint != visit.said("fingerprint"):
             raise DigestError("The letter has changed since you looked at it: look at it again.")
-        require_no_error(issue, self.proofs.findings(session, issue, now))
-        approve(session, issue, rendered, visit.who.name, now, send_at)
+        require_no_error(issue, self.proofs.findings(session, issue, made, now))
+        approve(session, issue, made.rendered, visit.who.name, now, send_at)
 
     def _reject(self, session: Session, issue: Issue, visit: Visit) -> None:
         now, who = self.now(), visit.who.name
         why = visit.said("note").replace("\r\n", "\n")[:LONGEST_NOTE]
         change = reject(session, issue, why, visit.said("fingerprint"), who, now)
-        at = f"{self.frame.publication.base_url}/desk/issues/{issue.month}"
+        at = at_desk(self.frame.publication, issue.month)
         body = f"{who} did not approve the issue of {issue.month}:\n\n{change.what}\n\nThe draft: {at}\n"
         tell(session, f"rejected:{issue.month}:{change.id}", f"{issue.month} is to be changed", body, now)
 
@@ -164,9 +166,9 @@ class Approval:
         """What approving *issue* is decided by; {} where there is nothing to decide."""
         if issue.status not in UNSENT:
             return {}
-        rendered = self.proofs.of(session, issue).rendered
-        findings = self.proofs.findings(session, issue, now)
-        values = {"rendered": rendered, "findings": findings, "errors": _errors(findings)}
+        made = self.proofs.of(session, issue)
+        findings = self.proofs.findings(session, issue, made, now)
+        values = {"rendered": made.rendered, "findings": findings, "errors": len(errors_of(findings))}
         if issue.status is Status.DRAFT:
             return values
         frozen, fresh = frozen_of(session, issue), self.proofs.again(session, issue).rendered
@@ -214,12 +216,3 @@ def _left(changes: Sequence[Change], fresh: Rendered) -> Change | None:
     """Who knows that the letter would now be *fresh*, and left it as approved; None: nobody."""
     left = (one for one in changes if one.kind is Done.LEFT and one.fingerprint == fresh.fingerprint)
     return next(left, None)
-
-
-def _errors(findings: Sequence[Finding]) -> int:
-    return sum(one.severity is Severity.ERROR for one in findings)
-
-
-def _seen(visit: Visit) -> str:
-    version = visit.said("version")
-    return version if version.isascii() and version.isdigit() else ""

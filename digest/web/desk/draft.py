@@ -36,7 +36,7 @@ from digest.issue.due import Schedule, deadline, due_at
 from digest.issue.explain import explain
 from digest.issue.models import Change, Done
 from digest.issue.overview import overview, waits
-from digest.lint.finding import Finding, Severity
+from digest.lint.finding import Finding, errors_of
 from digest.models import Issue, Post, Status
 from digest.month import Month
 from digest.proofs import Made, Proofs
@@ -44,7 +44,7 @@ from digest.prose.excerpt import shorten
 from digest.web.desk.frame import Frame, rooms
 from digest.web.desk.letters import CHOICES, View, issue_at, reader_of
 from digest.web.desk.rows import anchor, counted, rows_of
-from digest.web.guard import Here, Visit
+from digest.web.guard import Here, Visit, number_in
 
 #: fields of the forms that hold an editor's own words
 TEXTS = frozenset({"subject", "preheader", "intro", "title", "excerpt"})
@@ -194,8 +194,7 @@ class Draft:
                 # To make a letter and to look at it takes longer than anybody likes to wait for a page.
                 letter = self.proofs.at_hand(session, issue)
                 if letter and letter.findings is not None and issue.status is Status.DRAFT:
-                    told = self.proofs.press.told(session, issue, page, letter.page)
-                    findings = letter.findings + told
+                    findings = self.proofs.findings(session, issue, letter, now)
             except DigestError as error:
                 # A template, or words so long that no letter holds them: what is to be mended is here.
                 unmade = str(error)
@@ -203,13 +202,13 @@ class Draft:
             fitted = letter.page if letter else None
             rows = rows_of(items_of(session, issue), page, fitted, verdicts.verdicts, findings)
             changes = history(session, issue)
-            line = next(one for one in overview(session) if one.month == issue.month)
+            [line] = overview(session, issue.month)
             seen = version(session, issue)
             values: dict[str, Any] = {
                 "issue": issue,
                 "line": line,
                 "waits": waits(line, which, self.schedule, now),
-                "due": issue.send_at or due_at(which, self.schedule),
+                "due": due_at(which, self.schedule, issue.send_at),
                 "deadline": deadline(which, self.schedule),
                 "schedule": self.schedule,
                 "page": page,
@@ -220,7 +219,7 @@ class Draft:
                 "incomplete": verdicts.incomplete,
                 "counted": counted(rows),
                 "findings": [(one, anchor(one, rows)) for one in findings],
-                "errors": sum(one.severity is Severity.ERROR for one in findings),
+                "errors": len(errors_of(findings)),
                 "looking": letter is None and issue.status in UNSENT and not unmade,
                 "unmade": unmade,
                 "changes": changes,
@@ -262,7 +261,7 @@ def _news(changes: Sequence[Change], since: str) -> list[Change]:
 
 def _number(text: str) -> int:
     """The number written in *text*; 0 where there is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    return number_in(text) or 0
 
 
 def _place(session: Session, issue: Issue, post_id: int) -> int:

@@ -12,7 +12,7 @@ from digest.database import reading
 from digest.month import Month
 from digest.trace import trace
 from digest.web.desk.frame import Frame, rooms
-from digest.web.guard import Here
+from digest.web.guard import Here, number_in
 from subscribers.address import parse
 from subscribers.growth import growth
 from subscribers.headings import PLAIN
@@ -77,7 +77,7 @@ class People:
         """The list, or those looked for."""
         text = q.strip()[:LONGEST_SEARCH]
         wanted = State(state) if state in set(State) else None
-        last = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+        last = number_in(before)
         with reading(self.engine) as session:
             found = search(session, text, wanted, last, AT_ONCE)
             counts = head_count(session)

@@ -25,7 +25,7 @@ from digest.web.desk.frame import Frame, rooms
 from digest.web.desk.letters import issue_at
 from digest.web.desk.live import MOVING, Live, Seen
 from digest.web.desk.plot import plot
-from digest.web.guard import Here, Visit, only
+from digest.web.guard import Here, Visit, number_in, only
 
 LONGEST_REASON = 500  # characters
 #: the time over which letters are counted to say how fast they go
@@ -126,7 +126,8 @@ class Sending:
             if visit.said("all") != str(now.in_doubt + now.held):
                 raise DigestError("Nothing was changed: there are others since you looked. Look again.")
             return None
-        ids = [int(one) for one in visit.form.get("letter", []) if _is_number(one)]
+        given = map(number_in, visit.form.get("letter", []))
+        ids = [one for one in given if one is not None]
         if not ids:
             raise DigestError("Nothing was changed: tick the letters you decide about.")
         return ids
@@ -155,11 +156,11 @@ class Sending:
         return seen
 
     def _page(self, visit: Visit, month: str, told: str = "", status: int = 200, since: str = "") -> Response:
-        seen = self._seen(month)
+        seen, before = self._seen(month), number_in(since)
         with reading(self.engine) as session:
             issue = issue_at(session, self.frame, month)
             changes = [one for one in history(session, issue) if one.kind in DONE]
-            news: Sequence[Change] = changes_since(session, issue, int(since)) if _is_number(since) else ()
+            news: Sequence[Change] = () if before is None else changes_since(session, issue, before)
         return self.frame.show(
             "sending",
             visit,
@@ -250,7 +251,3 @@ def _lasting(time: timedelta) -> str:
 
 def _reason(visit: Visit) -> str:
     return " ".join(visit.said("reason").split())[:LONGEST_REASON]
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
