@@ -1,12 +1,14 @@
 """Two hosts, each in a network namespace of its own; one is cut off in mid-run."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ from tests.digest.test_workers import (  # noqa: F401 - fixtures
 from tests.digest.worker_run import PULSE
 
 HERE = Path(__file__).parent
+FOR_TESTS = IPv4Network("198.18.0.0/15")
 
 
 def ip(*arguments: str) -> None:
@@ -42,18 +45,23 @@ class Host:
     """A network namespace whose only way out is one cable to this machine."""
 
     number: int
+    of: int
+    """The process whose host this is."""
 
     @property
     def name(self) -> str:
-        return f"digest{os.getpid() % 100_000}n{self.number}"
+        return f"digest{self.of}n{self.number}"
 
     @property
     def cable(self) -> str:
-        return f"dg{os.getpid() % 100_000}c{self.number}"
+        return f"dg{self.of}c{self.number}"
 
     def address(self, end: int) -> str:
-        """Of our end, 1, or the host's, 2: of a network for documentation (RFC 5737)."""
-        return f"198.51.100.{self.number * 4 + end}"
+        """Of our end, 1, or the host's, 2: of the networks for tests of this kind (RFC 2544, C.2.2).
+
+        Each process has a /29 of its own there: two cables with one address would take each other's packets.
+        """
+        return str(FOR_TESTS[self.of * 8 % FOR_TESTS.num_addresses + (self.number - 1) * 4 + end])
 
     def set_up(self) -> None:
         ip("netns", "add", self.name)
@@ -79,8 +87,10 @@ class Host:
 def hosts() -> Iterator[list[Host]]:
     if shutil.which("ip") is None or os.geteuid() != 0:
         lacking("network namespaces (ip netns, as root)")
-    found = [Host(1), Host(2)]
+    found = [Host(1, os.getpid()), Host(2, os.getpid())]
     try:
+        for host in left_behind():
+            host.tear_down()
         for host in found:
             host.set_up()
     except subprocess.CalledProcessError:
@@ -90,6 +100,13 @@ def hosts() -> Iterator[list[Host]]:
     yield found
     for host in found:
         host.tear_down()
+
+
+def left_behind() -> list[Host]:
+    """The hosts of test processes that were killed: an interface outlives who made it."""
+    links = subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
+    named = (Host(int(n), int(of)) for of, n in re.findall(r": dg(\d+)c(\d+)@", links))
+    return [host for host in named if not Path(f"/proc/{host.of}").exists()]
 
 
 @contextmanager
