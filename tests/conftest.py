@@ -22,7 +22,7 @@ import digest.models
 import digest.returns.models  # noqa: F401  (registers its tables)
 import subscribers.models  # noqa: F401  (registers its tables)
 from digest.database import open_engine
-from digest.letter import theme
+from digest.letter import templates
 from digest.migrating import config
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ class Compiled(BytecodeCache):
 def _templates_compiled_once() -> Iterator[None]:
     """A process compiles its templates once; a test that makes pages anew would wait a tenth of a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(theme, "Environment", partial(Environment, bytecode_cache=Compiled()))
+        patch.setattr(templates, "Environment", partial(Environment, bytecode_cache=Compiled()))
         yield
 
 
