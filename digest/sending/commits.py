@@ -25,7 +25,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError, SQLA
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
-from digest.database import writing
+from digest.database import Writer
 from digest.errors import Stopped
 from digest.models import Issue
 from digest.notices import tell
@@ -37,6 +37,8 @@ from subscribers.audience import Recipient, welcome
 #: seconds; the first pause before a store is tried again, and the longest
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
+#: seconds without anything to write, after which the connection is given back
+IDLE = 1.0
 
 T = TypeVar("T")
 
@@ -105,7 +107,7 @@ class Committer:
         self, engine: Engine, issue_id: int, run_id: int, now: Callable[[], datetime], patience: float
     ) -> None:
         """*patience* is how many seconds a failing store is tried again."""
-        self._engine = engine
+        self._writer = Writer(engine)
         self._issue_id = issue_id
         self._run_id = run_id
         self._now = now
@@ -136,14 +138,14 @@ class Committer:
             self._ready.notify()
         return claim.done
 
-    def settle(self, settled: Settlement) -> None:
-        """It will be written down soon, and before the caller's next claim returns.
+    def settle(self, *settled: Settlement) -> None:
+        """They will be written down soon, and before the caller's next claim returns.
 
         Raises what stopped the writing before.
         """
         with self._ready:
             self._refuse_if_over()
-            self._settlements.append(settled)
+            self._settlements += settled
             self._ready.notify()
 
     def take_back(self, lying: Lying) -> None:
@@ -177,15 +179,19 @@ class Committer:
     def _work(self) -> None:
         while True:
             with self._ready:
-                self._ready.wait_for(
-                    lambda: self._claims or self._settlements or self._lying or self._closing
-                )
+                if not self._ready.wait_for(self._is_asked, IDLE):
+                    self._writer.close()
+                    self._ready.wait_for(self._is_asked)
                 claims, self._claims = self._claims, []
                 settlements, self._settlements = self._settlements, []
                 lying, self._lying = self._lying, []
             if not claims and not settlements and not lying:
+                self._writer.close()
                 return
             self._commit(settlements, lying, claims)
+
+    def _is_asked(self) -> bool:
+        return bool(self._claims or self._settlements or self._lying or self._closing)
 
     def _commit(self, settlements: list[Settlement], lying: list[Lying], claims: list[_Claim]) -> None:
         """Everything in one transaction; then whoever waits for a claim is told."""
@@ -207,7 +213,7 @@ class Committer:
     def _write(
         self, settlements: list[Settlement], lying: list[Lying], claims: list[_Claim]
     ) -> list[Welcome | Stopped]:
-        with writing(self._engine) as session:
+        with self._writer.writing() as session:
             if not ledger.settle(session, self._run_id, settlements):
                 self._fail(_taken_over(self._run_id))
             for one in lying:
@@ -239,6 +245,8 @@ class Committer:
         }
         marked = ledger.mark(session, self._run_id, free, self._now())
         lost = free.keys() - marked
+        if not lost:
+            return [found] * len(claims)
         return [
             _taken_over(self._run_id) if any(one.id in lost for one in claim.letters) else found
             for claim in claims

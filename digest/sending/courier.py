@@ -16,9 +16,10 @@ those few.
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import NamedTuple
 
 from digest.errors import Stopped
 from digest.models import Delivered
@@ -30,7 +31,7 @@ from digest.sending.parcel import Parcel
 from digest.sending.relay import RelayRefused, RelayUnavailable
 from digest.sending.replies import Verdict
 from digest.sending.round import Over, Round
-from digest.sending.smtp import Sent, Wire, connect
+from digest.sending.smtp import Lacking, Sent, Wire, connect
 from subscribers.audience import Recipient
 
 #: on how many connections one letter may be lost before its dot, until it waits for a later run
@@ -51,8 +52,7 @@ class _Letter:
     domain: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(NamedTuple):
     """The same, made for a recipient as the store had them."""
 
     letter: _Letter
@@ -245,13 +245,20 @@ class Courier(threading.Thread):
 
     def _take(self, results: list[tuple[_Letter, Sent]]) -> None:
         """Each outcome is written down, or its letter is to be tried again; the run hears how it went."""
+        now = self._round.now()
+        settled: list[Settlement] = []
         for letter, sent in results:
             if sent.verdict is Verdict.UNSENT:
                 letter.lost += not sent.was_let_go
                 if letter.lost < TRIES:
                     self._unsent.append(letter)
                     continue
-            self._settle(letter, sent)
+            if sent.verdict is Verdict.REFUSED and sent.is_before_recipient:
+                self._unsent.append(letter)
+            else:
+                made = settlement(letter.leased, letter.dated_at, sent, now, self._round.jitter())
+                settled.append(made)
+        self._round.settle(settled)
         self._heed(results)
 
     def _made(self, wire: Wire, letter: _Letter, recipient: Recipient | str) -> _Made | None:
@@ -265,11 +272,10 @@ class Courier(threading.Thread):
             return None
         try:
             parcel = self._round.stencil.letter(recipient, letter.dated_at)
-            if missing := wire.lacks(parcel):
-                reason = f"needs {missing}, which the relay does not offer"
-                self._settle_unsent(letter, Delivered.HELD, reason)
-                return None
             wire.require(parcel)
+        except Lacking as lacking:
+            self._settle_unsent(letter, Delivered.HELD, str(lacking))
+            return None
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter, the others go on (R-6)
             reason = f"the letter cannot be made: {type(error).__name__}: {error}"
             self._settle_unsent(letter, Delivered.HELD, reason)
@@ -279,33 +285,28 @@ class Courier(threading.Thread):
     def _settle_unsent(
         self, letter: _Letter, state: Delivered, reason: str, due_at: datetime | None = None
     ) -> None:
-        self._round.settle(
-            Settlement(
-                delivery_id=letter.leased.id,
-                state=state,
-                at=self._round.now(),
-                due_at=due_at,
-                reason=reason,
-                was_tried=False,
-            )
+        settled = Settlement(
+            delivery_id=letter.leased.id,
+            state=state,
+            at=self._round.now(),
+            due_at=due_at,
+            reason=reason,
+            was_tried=False,
         )
-
-    def _settle(self, letter: _Letter, sent: Sent) -> None:
-        """The outcome is written down."""
-        if sent.verdict is Verdict.REFUSED and sent.is_before_recipient:
-            self._unsent.append(letter)
-        else:
-            now, jitter = self._round.now(), self._round.jitter()
-            self._round.settle(settlement(letter.leased, letter.dated_at, sent, now, jitter))
+        self._round.settle([settled])
 
     def _heed(self, results: list[tuple[_Letter, Sent]]) -> None:
         """The run hears how it went; raises `Stopped` where that ends it."""
         for _, sent in results:
             if sent.verdict is Verdict.REFUSED:
                 raise RelayRefused(f"the relay {self._round.relay} refuses us, not a recipient: {sent.why}")
-        for letter, sent in results:
-            if sent.reply is not None and not sent.was_let_go:
-                self._round.heed(Heard(letter.leased.id, letter.domain, sent.reply))
+        self._round.heed(
+            [
+                Heard(letter.leased.id, letter.domain, sent.reply)
+                for letter, sent in results
+                if sent.reply is not None and not sent.was_let_go
+            ]
+        )
         troubles = [
             sent.why
             for _, sent in results
@@ -319,7 +320,7 @@ class Courier(threading.Thread):
 
     def _give_back(self, letter: _Letter) -> None:
         """Another connection has it; with its Date, which may be written down already."""
-        self._round.give_back(replace(letter.leased, dated_at=letter.dated_at))
+        self._round.give_back(letter.leased._replace(dated_at=letter.dated_at))
 
     def _free(self) -> None:
         """Letters that were marked, and surely not sent, are as if they had never been marked."""
