@@ -44,7 +44,7 @@ def welcome(session: Session, ids: Iterable[int]) -> dict[int, Recipient | str]:
     """
     connection = session.connection()
     found: dict[int, Recipient | str] = dict.fromkeys(ids, ERASED)
-    rows = as_rows((one,) for one in found)
+    rows = as_rows(zip(found, strict=True))
     for row in connection.execute(_welcome(connection.dialect.name), {"rows": rows}).all():
         found[row[0]] = Recipient(*row[:4]) if row[4] == State.ACTIVE else row[4]
     return found

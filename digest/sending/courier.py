@@ -14,6 +14,7 @@ those few.
 """
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class _Made(NamedTuple):
     parcel: Parcel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Claim:
     """A letter's mark, asked for, and with it whether the reader of the following one is welcome."""
 
@@ -68,6 +69,8 @@ class _Claim:
     following: Leased | None
     #: on the monotonic clock
     asked_at: float
+    #: the following one, once it is made
+    made: _Made | None = None
 
 
 class _Changed(Exception):
@@ -143,10 +146,11 @@ class Courier(threading.Thread):
         if self._unsent:
             return self._unsent.pop(0)
         leased = self._round.next()
-        return self._begun(leased) if leased else None
+        return self._begun([leased])[0] if leased else None
 
-    def _begun(self, leased: Leased) -> _Letter:
-        return _Letter(leased, leased.dated_at or self._round.now().astimezone(UTC))
+    def _begun(self, leased: Sequence[Leased]) -> list[_Letter]:
+        now = self._round.now().astimezone(UTC)
+        return [_Letter(one, one.dated_at or now) for one in leased]
 
     # One letter at a time.
 
@@ -170,7 +174,12 @@ class Courier(threading.Thread):
         if made is None:
             return None
         try:
-            return wire.send(made.parcel, lambda: self._before_dot(wire, made))
+            return wire.send(
+                made.parcel,
+                lambda: self._before_dot(wire, made),
+                at_once=self._claim is not None and self._claim.welcome.done(),
+                meanwhile=lambda: self._prepare(wire),
+            )
         except _Changed as changed:
             if isinstance(changed.found, str):
                 self._settle_unsent(letter, Delivered.SKIPPED, changed.found)
@@ -188,13 +197,28 @@ class Courier(threading.Thread):
         self._claim = None
         following = claim.following
         if following and wire.takes_ahead:
-            self._ahead = self._made(wire, self._begun(following), found[following.subscriber_id])
+            self._ahead = claim.made or self._make(wire, following, found)
         elif following:
             self._round.give_back(following)
         if self._ahead:
             self._claim = self._claimed(wire, self._ahead.letter)
         self._current = None
         return self._ahead.parcel if self._ahead else None
+
+    def _prepare(self, wire: Wire) -> None:
+        """While an answer is on its way, the letter whose envelope travels with the next dot is made."""
+        claim = self._claim
+        if claim is None or claim.following is None:
+            return
+        # It is not waited for long, for what is answered is to be read; why it failed is told before the dot.
+        with suppress(TimeoutError, Stopped):
+            if claim.welcome.exception(FRESH) is None:
+                claim.made = self._make(wire, claim.following, claim.welcome.result())
+                if claim.made is None:
+                    claim.following = None
+
+    def _make(self, wire: Wire, following: Leased, found: Welcome) -> _Made | None:
+        return self._made(wire, self._begun([following])[0], found[following.subscriber_id])
 
     def _claimed(self, wire: Wire, letter: _Letter) -> _Claim:
         """The letter's claim, on its way."""
@@ -235,10 +259,7 @@ class Courier(threading.Thread):
     def _volley(self, window: int) -> list[_Letter]:
         """The first of what is unsent, which is still there as that: whatever is raised, it is freed."""
         if not self._unsent:
-            leased = self._round.next()
-            while leased is not None:
-                self._unsent.append(self._begun(leased))
-                leased = self._round.next_at_once() if len(self._unsent) < window else None
+            self._unsent = self._begun(self._round.next_some(window))
         return self._unsent[:window]
 
     # What became of them.

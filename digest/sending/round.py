@@ -131,6 +131,13 @@ class Round:
             raise Over
         return taken
 
+    def next_some(self, most: int) -> list[Leased]:
+        """The next letter as `next` has it, and up to *most* in all whose turn it is by then."""
+        taken = [] if (first := self.next()) is None else [first]
+        while taken and len(taken) < most and (another := self.next_at_once()):
+            taken.append(another)
+        return taken
+
     def next_at_once(self) -> Leased | None:
         """The next letter; None where it is nobody's turn yet, or there is none at hand."""
         with self._supply_lock:

@@ -56,6 +56,10 @@ class Sent(NamedTuple):
         return self.reply is not None and self.reply.phase in (Phase.RSET, Phase.MAIL)
 
 
+#: what went ahead, in its order: it is said already
+_AHEAD = dict.fromkeys((Phase.MAIL, Phase.RCPT, Phase.DATA), b"")
+
+
 class Lacking(ValueError):
     """A letter needs what this relay does not offer; says what."""
 
@@ -121,18 +125,25 @@ class Wire:
         """Whether *letter* is the one whose MAIL, RCPT and DATA went ahead."""
         return self.is_open and self._opened is letter
 
-    def send(self, letter: Parcel, before_dot: Callable[[], Parcel | None]) -> Sent:
+    def send(
+        self,
+        letter: Parcel,
+        before_dot: Callable[[], Parcel | None],
+        at_once: bool = False,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Sent:
         """What became of *letter*: never raises for what the other side does.
 
-        *before_dot* is called when all but the final dot is out, and must return only when it is
-        written down that the dot may go. What it raises goes through, and the dot does not go. It
-        returns the letter to be sent next on this connection, or None; only where it `takes_ahead`.
-        Raises ValueError for a letter that is not `faultless`, that `lacks` something here, or is not
-        the one whose MAIL, RCPT and DATA went ahead.
+        *before_dot* is called when all but the final dot is out, or with *at_once* before any of it, so that
+        all goes out together. It must return only when it is written down that the dot may go. What it raises
+        goes through, and the dot does not go. It returns the letter to be sent next on this connection, or
+        None; only where it `takes_ahead`. *meanwhile* is called while the dot's answer is on its way, and
+        must not raise. Raises ValueError for a letter that is not `faultless`, that `lacks` something here,
+        or is not the one whose MAIL, RCPT and DATA went ahead.
         """
         self._check(letter)
         pieces = letter.pieces if letter.is_clean else [stuffed(letter.content)]
-        sent = self._envelope(letter) or self._body(pieces)
+        sent = self._envelope(letter) or (None if at_once else self._body(pieces))
         if sent is not None:
             return sent
         try:
@@ -142,7 +153,7 @@ class Wire:
         except BaseException:
             self.close()
             raise
-        return self._dot(pieces, following)
+        return self._dot(pieces, following, at_once, meanwhile)
 
     def send_all(self, letters: Sequence[Parcel]) -> list[Sent]:
         """What became of each of *letters*, which travel together: never raises for what the other side does.
@@ -247,8 +258,8 @@ class Wire:
 
     def _envelope(self, letter: Parcel) -> Sent | None:
         """MAIL, RCPT and DATA are answered; None when the letter is asked for."""
-        commands = self._commands(letter)
         is_ahead, self._opened = self._opened is not None, None
+        commands = _AHEAD if is_ahead else self._commands(letter)
         is_asked = not is_ahead and not self._pipelines
         try:
             if not is_ahead and not is_asked:
@@ -291,16 +302,25 @@ class Wire:
             return self._lost(Phase.BODY, error)
         return None
 
-    def _dot(self, pieces: Sequence[bytes], following: Parcel | None) -> Sent:
-        """The final dot and its answer. From the first byte written here on, a loss is a doubt."""
+    def _dot(
+        self,
+        pieces: Sequence[bytes],
+        following: Parcel | None,
+        at_once: bool,
+        meanwhile: Callable[[], object],
+    ) -> Sent:
+        """The final dot and its answer. From its first byte on, a loss is a doubt."""
         end = b".\r\n" if ends_line(pieces) else b"\r\n.\r\n"
         self._unfinished = False
         if following is not None:
             end += _joined(self._commands(following).values())
         try:
-            self._client.write([end], self._relay.timeouts.block)
+            self._client.write([*pieces, end] if at_once else [end], self._relay.timeouts.block)
+            meanwhile()
             answer = self._client.answer(Phase.DOT)
         except (OSError, Garbled) as error:
+            if at_once and self._client.written <= sum(map(len, pieces)):
+                return self._lost(Phase.BODY, error)
             return self._doubtful(error)
         sent = self._answered(judge(answer) or Verdict.IN_DOUBT, answer)
         self._opened = following if self.is_open else None
