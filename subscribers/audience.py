@@ -50,7 +50,7 @@ def welcome(session: Session, ids: Iterable[int]) -> dict[int, Recipient | str]:
     return found
 
 
-@cache
+@cache  # to build a statement takes longer than to run it
 def _welcome(engine: str) -> Select[Any]:
     return select(
         col(Subscriber.id),

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     DateTime,
     Dialect,
     String,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.types import TypeEngine, UserDefinedType
+from sqlalchemy.types import TypeEngine
 
 
 class Instant(TypeDecorator[datetime]):
@@ -71,16 +72,6 @@ class Word(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
-class Json(UserDefinedType[str]):
-    """PostgreSQL's json, of a text that is JSON already: SQLAlchemy's own type would write it once more."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_options: Any) -> str:
-        """Its name."""
-        return "JSON"
-
-
 def one_of(column: str, words: type[StrEnum]) -> str:
     """The text of a CHECK that lets *column* hold only the values of *words*."""
     return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
@@ -92,19 +83,19 @@ def given(engine: str, **kinds: TypeEngine[Any]) -> Subquery:
     However many rows there are, it is one statement and one value: bound and written row by row they take
     three times as long, and between two rows the interpreter is let go of, which others then take.
     """
-    rows: Any = bindparam("rows")
+    rows = bindparam("rows", type_=String())
     columns: list[Any]
     if engine == "sqlite":
         value = func.json_each(rows).table_valued("value").c.value
         columns = [func.json_extract(value, literal_column(f"'$[{place}]'")) for place in range(len(kinds))]
     else:
-        value = func.json_array_elements(cast(rows, Json())).table_valued("value").c.value
-        columns = [value.op("->>")(literal_column(str(place))) for place in range(len(kinds))]
-        columns = [cast(column, kind) for column, kind in zip(columns, kinds.values(), strict=True)]
+        value = func.json_array_elements(cast(rows, JSON)).table_valued("value").c.value
+        columns = [
+            cast(value.op("->>")(literal_column(f"{n}")), kind) for n, kind in enumerate(kinds.values())
+        ]
     named = zip(columns, kinds.items(), strict=True)
-    return select(*[type_coerce(column, kind).label(name) for column, (name, kind) in named]).subquery(
-        "given"
-    )
+    typed = [type_coerce(column, kind).label(name) for column, (name, kind) in named]
+    return select(*typed).subquery("given")
 
 
 def as_rows(rows: Iterable[Iterable[Any]]) -> str:

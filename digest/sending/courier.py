@@ -279,7 +279,8 @@ class Courier(threading.Thread):
             else:
                 made = settlement(letter.leased, letter.dated_at, sent, now, self._round.jitter())
                 settled.append(made)
-        self._round.settle(settled)
+        if settled:
+            self._round.settle(settled)
         self._heed(results)
 
     def _made(self, wire: Wire, letter: _Letter, recipient: Recipient | str) -> _Made | None:
