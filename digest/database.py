@@ -143,6 +143,35 @@ def reading(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
     """A session that is one transaction: committed at the end, undone by any exception."""
-    options = engine.execution_options(writing=True)
-    with Session(options, expire_on_commit=False) as session, session.begin():
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        # Not an option of the engine: SQLAlchemy would look up two engines' listeners at every step.
+        session.connection(execution_options={"writing": True})
         yield session
+
+
+class Writer:
+    """`writing` again and again: over one connection, for to get one takes longer than to write some rows."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Nothing is connected yet."""
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """As `writing` has it; after an exception the next one begins with a new connection."""
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(writing=True)
+        try:
+            with self._connection.begin(), Session(self._connection, expire_on_commit=False) as session:
+                yield session
+                session.flush()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """The connection is given back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

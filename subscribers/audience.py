@@ -1,14 +1,14 @@
 """Who is to get an issue now: the active whose address is not suppressed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, String, bindparam, case, exists, func, select, type_coerce
+from sqlalchemy import ColumnElement, Integer, Select, String, case, exists, func, select, type_coerce
 from sqlmodel import Session, col
 
+from subscribers.columns import as_rows, given
 from subscribers.models import State, Subscriber, Suppression
-from subscribers.suppression import in_parts
 
 #: what `welcome` answers beside the states: the address is on the suppression list
 SUPPRESSED = "suppressed"
@@ -16,8 +16,7 @@ SUPPRESSED = "suppressed"
 ERASED = "erased"
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One of the audience, as the letter needs them."""
 
     subscriber_id: int
@@ -43,31 +42,32 @@ def welcome(session: Session, ids: Iterable[int]) -> dict[int, Recipient | str]:
 
     The reason is a state's word, `SUPPRESSED` or `ERASED`. Asked again right before MAIL FROM (P-2).
     """
-    found: dict[int, Recipient | str] = {}
-    for some in in_parts(ids):
-        found.update((one, ERASED) for one in some)
-        for row in session.connection().execute(_WELCOME, {"ids": some}):
-            found[row[0]] = Recipient(*row[:4]) if row[4] == State.ACTIVE else row[4]
+    connection = session.connection()
+    found: dict[int, Recipient | str] = dict.fromkeys(ids, ERASED)
+    rows = as_rows(zip(found, strict=True))
+    for row in connection.execute(_welcome(connection.dialect.name), {"rows": rows}).all():
+        found[row[0]] = Recipient(*row[:4]) if row[4] == State.ACTIVE else row[4]
     return found
+
+
+@cache  # to build a statement takes longer than to run it
+def _welcome(engine: str) -> Select[Any]:
+    return select(
+        col(Subscriber.id),
+        col(Subscriber.address),
+        col(Subscriber.name),
+        col(Subscriber.token_version),
+        case(
+            (col(Subscriber.address) == "", ERASED),
+            (_suppressed(), SUPPRESSED),
+            else_=type_coerce(col(Subscriber.state), String),
+        ),
+    ).where(col(Subscriber.id).in_(select(given(engine, id=Integer()).c.id)))
 
 
 def _suppressed() -> ColumnElement[bool]:
     """Whether the subscriber's address is on the suppression list."""
     return exists().where(col(Suppression.key) == col(Subscriber.suppression_key))
-
-
-#: made once: to build a statement takes longer than to run it
-_WELCOME = select(
-    col(Subscriber.id),
-    col(Subscriber.address),
-    col(Subscriber.name),
-    col(Subscriber.token_version),
-    case(
-        (col(Subscriber.address) == "", ERASED),
-        (_suppressed(), SUPPRESSED),
-        else_=type_coerce(col(Subscriber.state), String),
-    ),
-).where(col(Subscriber.id).in_(bindparam("ids", expanding=True)))
 
 
 def audience_size(session: Session) -> int:

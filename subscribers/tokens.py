@@ -9,9 +9,12 @@ need no row in the store and never expire: an old letter's unsubscribe link keep
 years, a restore, or a new key. Nothing here reads a clock, the store or the environment.
 """
 
+import hashlib
 import hmac
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import struct
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,10 +27,11 @@ NOBODY = 0
 LENGTH = 36  # characters; https://news.example.org/u/ and a token are 63, see H-6
 SHORTEST_KEY = 32  # bytes; RFC 2104, section 3: not shorter than the hash
 
-_ID_END = 2**64
-_VERSION_END = 2**16
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{36}", re.ASCII)
-_SIGNED = 11  # bytes before the MAC
+_SIGNED = struct.Struct(">cQH")  # before the MAC: key id, subscriber id, version
+_MAC = 16  # bytes of it that are kept
+_BLOCK = 64  # bytes, SHA-256's
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _DOMAIN = b"subscribers.tokens 1\0"
 
 
@@ -74,42 +78,57 @@ class Keyring:
 
         ValueError for a subscriber id beyond 64 bits or a version beyond 16, or below 0.
         """
-        if not (0 <= subscriber_id < _ID_END and 0 <= version < _VERSION_END):
-            raise ValueError(f"no token for subscriber {subscriber_id}, version {version}")
-        signed = self._signer_id + subscriber_id.to_bytes(8, "big") + version.to_bytes(2, "big")
-        return urlsafe_b64encode(signed + _mac(self._signer[purpose], signed)).decode("ascii")
+        try:
+            signed = _SIGNED.pack(self._signer_id, subscriber_id, version)
+        except struct.error:
+            raise ValueError(f"no token for subscriber {subscriber_id}, version {version}") from None
+        # As urlsafe_b64encode has it, for a fourth of the time: each letter has four tokens.
+        written = b2a_base64(signed + self._signer[purpose].of(signed)[:_MAC], newline=False)
+        return written.translate(_URL_SAFE).decode("ascii")
 
     def read(self, purpose: Purpose, token: str) -> Signed | None:
         """What *token* says if one of the keys signed it for *purpose*; None for anything else."""
         if not _SHAPE.fullmatch(token):
             return None
         raw = urlsafe_b64decode(token)
-        signed, mac = raw[:_SIGNED], raw[_SIGNED:]
+        signed, mac = raw[: _SIGNED.size], raw[_SIGNED.size :]
         # Two keys may share the one byte of their id: every one of them is asked.
         genuine = [
-            hmac.compare_digest(mac, _mac(begun[purpose], signed))
+            hmac.compare_digest(mac, begun[purpose].of(signed)[:_MAC])
             for key_id, begun in self._keys
             if key_id == signed[:1]
         ]
         if not any(genuine):
             return None
-        return Signed(int.from_bytes(signed[1:9], "big"), int.from_bytes(signed[9:], "big"))
+        return Signed(*_SIGNED.unpack(signed)[1:])
 
 
 def _key_id(key: bytes) -> bytes:
     return hmac.digest(key, _DOMAIN + b"key id", "sha256")[:1]
 
 
-def _begun(key: bytes) -> dict[Purpose, hmac.HMAC]:
+class Mac:
+    """HMAC-SHA256 (RFC 2104) of messages that begin alike: what they have in common is hashed once."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes, beginning: bytes) -> None:
+        """The key is hashed where it is longer than a block, as the RFC has it."""
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + beginning)
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def of(self, rest: bytes) -> bytes:
+        """The MAC of the beginning and *rest*."""
+        # hmac's own objects take twice as long, and `hmac.digest` more, for OpenSSL 3 looks up its algorithm
+        # anew for each; a letter has five.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(rest)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+def _begun(key: bytes) -> dict[Purpose, Mac]:
     """For each purpose its MAC as far as it is the same for all tokens."""
     # The zero byte ends the purpose: no purpose and no id can be shifted into each other.
-    return {
-        purpose: hmac.new(key, _DOMAIN + purpose.encode("ascii") + b"\0", "sha256") for purpose in Purpose
-    }
-
-
-def _mac(begun: hmac.HMAC, signed: bytes) -> bytes:
-    # Not `hmac.digest`: OpenSSL 3 looks up its algorithm anew for each, which is most of what it costs.
-    mac = begun.copy()
-    mac.update(signed)
-    return mac.digest()[:16]
+    return {purpose: Mac(key, _DOMAIN + purpose.encode("ascii") + b"\0") for purpose in Purpose}

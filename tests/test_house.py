@@ -299,6 +299,7 @@ def uses_settings(name: str) -> bool:
 
 #: where statements are written; web, cli, dispatch, smtp and render ask these
 SQL = {
+    "subscribers.columns",  # rows given as one value
     "subscribers.models",  # an index
     "subscribers.suppression",
     "subscribers.audience",

@@ -11,18 +11,19 @@ Every block is split again by `reread`, which shares no code with the writer (H-
 import base64
 import binascii
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import idna
 
 from digest.letter.rendered import Rendered
+from subscribers.tokens import Mac
 
 _FOLD = "\r\n "
 LINE = 76  # characters; RFC 2047, section 2, for a line with an encoded word
@@ -32,6 +33,7 @@ _PAYLOAD = WORD - len("=?utf-8?q??=")
 #: a quoted display name that is longer is encoded instead: no line then breaks inside the quotes
 LONGEST_QUOTED = 60
 
+_BASE32 = list(map("".join, product("abcdefghijklmnopqrstuvwxyz234567", repeat=2)))  # RFC 4648, section 6
 _BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -43,6 +45,9 @@ _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _WITH_PHRASE = frozenset({"From", "To", "Reply-To", "List-Id"})
 _QUOTED_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ENCODED_WORD = re.compile(r"=\?utf-8\?([bq])\?([!-~]*?)\?=")
+#: stands for a word that differs between readers, in headers that are written for all of them; nothing
+#: that is a domain or was quoted for a URL can hold it
+PLACE = "{}"
 _URI = re.compile(r"(?:https?|mailto):[!-;=?-~]+")
 #: the name under which a service gives back in its webhooks what a letter carries for it
 TAG = "digest"
@@ -55,8 +60,7 @@ _TAGS = {
 _UNENCODED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One header: what a reader is to see, and the bytes that say so."""
 
     name: str
@@ -163,6 +167,9 @@ def block(headers: Sequence[Header]) -> bytes:
 
 
 def _folded(name: str, words: Sequence[str]) -> bytes:
+    line = f"{name}: {' '.join(words)}"
+    if len(line) <= LINE:
+        return f"{line}\r\n".encode()
     lines = [f"{name}:"]
     for word in words:
         if len(lines[-1]) + 1 + len(word) > LINE and len(lines[-1]) > len(name) + 1:
@@ -228,9 +235,8 @@ def reread(written: bytes) -> list[tuple[str, str]]:
     """
     if not written.endswith(b"\r\n") or written.translate(None, _CONTROLS) != written.replace(b"\r\n", b""):
         raise ValueError(f"not a header block: {written!r}")
-    lines = written[:-2].decode().split("\r\n")
     fields: list[tuple[str, str]] = []
-    for line in lines:
+    for line in written[:-2].decode().split("\r\n"):
         name, colon, value = line.partition(":")
         if line[:1] in (" ", "\t") and fields:
             fields[-1] = (fields[-1][0], fields[-1][1] + line)
@@ -256,24 +262,48 @@ def _said(word: re.Match[str]) -> str:
     return raw.decode()
 
 
+class Spliced:
+    """A header in which only one word differs between readers: it is written, and read again, once."""
+
+    __slots__ = ("_around",)
+
+    def __init__(self, header: Header) -> None:
+        """*header* has `PLACE` where the word is to be; ValueError where it would be read as another."""
+        self._around = block([header]).split(PLACE.encode("ascii"))
+
+    def wire(self, word: bytes) -> bytes:
+        """The header with *word*, of the letters of base64url and as long in every header as in any other."""
+        return word.join(self._around)
+
+
 class Head:
     """The header block of an issue's letters: what all of them share is written once."""
 
-    __slots__ = ("_above", "_below", "_between", "_domain", "_message_mac", "_month", "_named")
+    __slots__ = (
+        *("_above", "_below", "_between", "_domain", "_message_id", "_message_mac", "_month", "_named"),
+        *("_tags", "_unsubscribe"),
+    )
 
-    def __init__(self, rendered: Rendered, boundary: str) -> None:
-        """ValueError where a value of *rendered* cannot be a header."""
+    def __init__(
+        self, rendered: Rendered, boundary: str, unsubscribe: Sequence[str], services: Sequence[str] = ()
+    ) -> None:
+        """*unsubscribe* are URIs with `PLACE` for the token; *services* as `tags` has them.
+
+        ValueError where a value of *rendered* cannot be a header.
+        """
         sender = wire_address(rendered.sender_address)
         local, _, self._domain = sender.rpartition("@")
         label = _label(local)
         self._month = rendered.month
         content = f"message-id\0{rendered.month}\0{rendered.fingerprint}\0"
-        # Not `hmac.digest`, as in `subscribers.tokens`.
-        self._message_mac = hmac.new(rendered.nonce.encode("ascii"), content.encode(), "sha256")
+        self._message_mac = Mac(rendered.nonce.encode("ascii"), content.encode())
         self._above = block([mailbox("From", rendered.sender_name, sender)])
         replies = [reply_to(rendered.reply_to)] if rendered.reply_to else []
         self._between = block([*replies, subject(rendered.subject)])
+        self._message_id = Spliced(verbatim("Message-ID", self.message_id(PLACE)))
         self._named = block([list_id(rendered.publication, f"{label}.{self._domain}")])
+        self._unsubscribe = Spliced(uris("List-Unsubscribe", unsubscribe))
+        self._tags = [Spliced(one) for one in tags(services, PLACE)]
         below = [
             verbatim("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
             verbatim("Feedback-ID", _feedback_id(rendered.month, label, self._domain)),
@@ -284,42 +314,39 @@ class Head:
         ]
         self._below = block(below)
 
-    def message_id(self, recipient: str) -> str:
-        """The Message-ID of the letter to *recipient*, with its angle brackets (H-3).
+    def word(self, recipient: str) -> str:
+        """What in the Message-ID of the letter to *recipient* is its own (H-3).
 
         The same for every attempt, another one for every recipient and every approved content; it
         shows neither an address nor a subscriber's id.
         """
-        mac = self._message_mac.copy()
-        mac.update(recipient.encode())
-        word = base64.b32encode(mac.digest()[:20])[:26].decode("ascii").lower()
+        # As `base64.b32encode` has it, in lower case, for half of the time.
+        bits = int.from_bytes(self._message_mac.of(recipient.encode())[:17], "big") >> 6
+        return "".join([_BASE32[bits >> shift & 0x3FF] for shift in range(120, -10, -10)])
+
+    def message_id(self, word: str) -> str:
+        """The Message-ID with that *word*, with its angle brackets."""
         return f"<{self._month}.{word}@{self._domain}>"
 
-    def block(
-        self,
-        to: Header,
-        dated_at: datetime,
-        message_id: str,
-        unsubscribe: Sequence[str],
-        tagged: Sequence[Header] = (),
-    ) -> bytes:
-        """The whole block for one recipient, in the one order there is (H-1); *tagged* are `tags`.
+    def block(self, to: Header, dated_at: datetime, word: str, token: str, bounce: str = "") -> bytes:
+        """The whole block for one recipient, in the one order there is (H-1).
 
+        *word* is in its Message-ID, *token* in its List-Unsubscribe, *bounce* what services give back.
         ValueError for a naive *dated_at*, and where `block` raises it.
         """
         if dated_at.tzinfo is None:
             raise ValueError(f"a letter's date needs a time zone: {dated_at!r}")
-        date, name = _date(dated_at.isoformat(timespec="seconds")), verbatim("Message-ID", message_id)
-        leaving = uris("List-Unsubscribe", unsubscribe)
         # Headers that are read as they are meant are so in any company: none begins with a fold.
-        block([to, date, name, leaving, *tagged])
-        written = (self._above, to.wire, self._between, date.wire, name.wire, self._named, leaving.wire)
-        return b"".join((*written, *(one.wire for one in tagged), self._below))
+        written = [self._above, block([to]), self._between, _date(dated_at.isoformat(timespec="seconds"))]
+        written += self._message_id.wire(word.encode("ascii")), self._named
+        written.append(self._unsubscribe.wire(token.encode("ascii")))
+        written += [one.wire(bounce.encode("ascii")) for one in self._tags]
+        return b"".join([*written, self._below])
 
 
 @lru_cache(maxsize=64)  # many letters are made in a second
-def _date(instant: str) -> Header:
-    return verbatim("Date", format_datetime(datetime.fromisoformat(instant)))
+def _date(instant: str) -> bytes:
+    return block([verbatim("Date", format_datetime(datetime.fromisoformat(instant)))])
 
 
 def reply_to(text: str) -> Header:

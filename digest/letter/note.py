@@ -15,7 +15,7 @@ from digest.letter.bidi import isolating, left_to_right
 from digest.letter.headers import Header, ascii_url, block, mailbox, reply_to, subject, verbatim, wire_address
 from digest.letter.inline import inlined
 from digest.letter.page import Publication
-from digest.letter.personalise import boundary_for, encoded, multipart
+from digest.letter.personalise import boundary_for, encoded, frame
 from digest.letter.plaintext import underlined, wrapped
 from digest.letter.render import imprint, tidy
 from digest.letter.templates import environment
@@ -101,8 +101,8 @@ class Stationery:
             verbatim("Content-Type", f'multipart/alternative; boundary="{boundary}"'),
         ]
         text, page = encoded([written.text.encode()]), encoded([written.html.encode()])
-        parts = (text.encoding, text.filled({})), (page.encoding, page.filled({}))
-        return b"".join(multipart(block(headers), boundary, *parts))
+        opening, between, end = frame(boundary, text.encoding, page.encoding)
+        return b"".join([block(headers), opening, *text.filled({}), between, *page.filled({}), end])
 
     def message_id(self, token: str) -> str:
         """The Message-ID made of a random *token*, with its brackets."""

@@ -18,10 +18,10 @@ from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from typing import ClassVar
+from functools import lru_cache
+from typing import NamedTuple
 
-from digest.letter.headers import Head, Header, ascii_domain, ascii_url, legible, mailbox, tags, wire_address
+from digest.letter.headers import PLACE, Head, ascii_domain, ascii_url, legible, mailbox, wire_address
 from digest.letter.rendered import LINKS, Hole, Rendered
 from subscribers.audience import Recipient
 from subscribers.tokens import NOBODY, Keyring, Purpose
@@ -32,6 +32,8 @@ BASE64_LINE = 57  # bytes, 76 characters; RFC 2045, section 6.8
 _PATHS = {Hole.UNSUBSCRIBE: "/u/", Hole.PREFERENCES: "/p/"}
 #: the holes whose values may be anything; those of the others are tokens
 _WORDS = (Hole.ADDRESS, Hole.NAME)
+#: what `html.escape` writes otherwise
+_MARKUP = re.compile("[&<>\"']")
 _LINE_BREAKS = re.compile(r"\r\n?")
 _SOFT_BREAK = b"=\r\n"
 _LITERAL = frozenset(b"\t" + bytes(range(0x20, 0x7F))) - frozenset(b"=")
@@ -42,8 +44,7 @@ _AT_LINE_START = {".": "=2E", "F": "=46"}
 _PLAIN = re.compile(rb"(?![.F])[!-<>-~](?:[ -<>-~]{0,73}[!-<>-~])?")
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """The finished bytes for one recipient, and the envelope they travel in."""
 
     subscriber_id: int
@@ -56,8 +57,11 @@ class Letter:
     pieces: Sequence[bytes]
     #: an address has a local part beyond ASCII: only a relay with SMTPUTF8 (RFC 6531) can take it
     needs_smtputf8: bool
-    #: a stencil looks through what its letters share, once; what it splices in is encoded
-    is_clean: ClassVar[bool] = True
+
+    @property
+    def is_clean(self) -> bool:
+        """Yes: a stencil looks through what its letters share, once; what it splices in is encoded."""
+        return True
 
     @property
     def content(self) -> bytes:
@@ -142,15 +146,15 @@ class Stencil:
     head: Head
     text: Quoted | Base64
     html: Quoted | Base64
-    boundary: str
-    base_url: str
+    #: before, between and after the two
+    frame: tuple[bytes, bytes, bytes]
     #: where bounces go when nobody reads them by token
     sender: str
     bounce_domain: str | None
     #: months since the year 0: the version in the bounce token, so that a report names its issue
     month: int
-    #: whose webhooks are to name the letter
-    services: tuple[str, ...]
+    #: whether there is anybody who gives a token back: a mailbox that is read, or a service
+    has_bounce: bool
 
     def letter(self, recipient: Recipient, dated_at: datetime) -> Letter:
         """The letter to *recipient*; *dated_at* is its Date, shown in its own zone.
@@ -158,18 +162,16 @@ class Stencil:
         ValueError for an address no letter can be sent to, a naive *dated_at*, or a header block that
         would not be read as it is meant.
         """
-        message_id = self.head.message_id(_identity(recipient, dated_at))
-        head = self.head.block(
-            mailbox("To", recipient.name, recipient.address),
-            dated_at,
-            message_id,
-            self._unsubscribe(recipient),
-            self._tags(recipient),
-        )
+        one, version = recipient.subscriber_id, recipient.token_version
+        word = self.head.word(_identity(recipient, dated_at))
+        token = self.keyring.sign(Purpose.ONE_CLICK, one, version)
+        bounce = self.keyring.sign(Purpose.BOUNCE, one, self.month) if self.has_bounce else ""
+        to = mailbox("To", recipient.name, recipient.address)
+        head = self.head.block(to, dated_at, word, token, bounce)
         return Letter(
-            subscriber_id=recipient.subscriber_id,
-            message_id=message_id,
-            mail_from=self._mail_from(recipient),
+            subscriber_id=one,
+            message_id=self.head.message_id(word),
+            mail_from=f"b+{bounce}@{self.bounce_domain}" if self.bounce_domain else self.sender,
             rcpt_to=wire_address(recipient.address),
             pieces=self._pieces(head, self._values(recipient)),
             # Everything else in a block is encoded: what is left beyond ASCII is a local part.
@@ -178,13 +180,14 @@ class Stencil:
 
     def message_id(self, subscriber_id: int) -> str:
         """The Message-ID of the letter to that subscriber, with its angle brackets; every copy carries it."""
-        return self.head.message_id(str(subscriber_id))
+        return self.head.message_id(self.head.word(str(subscriber_id)))
 
     def _pieces(self, head: bytes, values: Mapping[Hole, str]) -> list[bytes]:
-        as_text = {hole: value.encode() for hole, value in values.items()}
-        as_html = as_text | {hole: html.escape(values[hole]).encode() for hole in _WORDS}
-        text, page = self.text.filled(as_text), self.html.filled(as_html)
-        return multipart(head, self.boundary, (self.text.encoding, text), (self.html.encoding, page))
+        as_text = as_html = {hole: value.encode() for hole, value in values.items()}
+        if any(_MARKUP.search(values[hole]) for hole in _WORDS):
+            as_html = as_text | {hole: html.escape(values[hole]).encode() for hole in _WORDS}
+        opening, between, end = self.frame
+        return [head, opening, *self.text.filled(as_text), between, *self.html.filled(as_html), end]
 
     def _values(self, recipient: Recipient) -> dict[Hole, str]:
         who = recipient.subscriber_id, recipient.token_version
@@ -194,25 +197,6 @@ class Stencil:
             Hole.ADDRESS: legible(recipient.address),
             Hole.NAME: legible(recipient.name),
         }
-
-    def _unsubscribe(self, recipient: Recipient) -> list[str]:
-        token = self.keyring.sign(Purpose.ONE_CLICK, recipient.subscriber_id, recipient.token_version)
-        targets = [f"{self.base_url}/u/{token}"]
-        if self.bounce_domain:
-            # Only then is there a mailbox whose letters somebody reads.
-            targets.append(f"mailto:u+{token}@{self.bounce_domain}")
-        return targets
-
-    def _mail_from(self, recipient: Recipient) -> str:
-        if not self.bounce_domain:
-            return self.sender
-        return f"b+{self._bounce(recipient)}@{self.bounce_domain}"
-
-    def _tags(self, recipient: Recipient) -> list[Header]:
-        return tags(self.services, self._bounce(recipient)) if self.services else []
-
-    def _bounce(self, recipient: Recipient) -> str:
-        return self.keyring.sign(Purpose.BOUNCE, recipient.subscriber_id, self.month)
 
 
 def stencil(
@@ -228,17 +212,21 @@ def stencil(
     _check(rendered)
     boundary = boundary_for(rendered.fingerprint)
     base_url = ascii_url(rendered.base_url)
+    bounce_domain = ascii_domain(bounce_domain) if bounce_domain else None
+    # Only with a domain for what comes back is there a mailbox whose letters somebody reads.
+    unsubscribe = [f"{base_url}/u/{PLACE}", *([f"mailto:u+{PLACE}@{bounce_domain}"] if bounce_domain else [])]
+    text = _part(rendered, rendered.text, base_url)
+    page = _part(rendered, rendered.html, html.escape(base_url))
     made = Stencil(
         keyring=keyring,
-        head=Head(rendered, boundary),
-        text=_part(rendered, rendered.text, base_url),
-        html=_part(rendered, rendered.html, html.escape(base_url)),
-        boundary=boundary,
-        base_url=base_url,
+        head=Head(rendered, boundary, unsubscribe, services),
+        text=text,
+        html=page,
+        frame=frame(boundary, text.encoding, page.encoding),
         sender=wire_address(rendered.sender_address),
-        bounce_domain=ascii_domain(bounce_domain) if bounce_domain else None,
+        bounce_domain=bounce_domain,
         month=_months(rendered.month),
-        services=tuple(services),
+        has_bounce=bool(bounce_domain or services),
     )
     # A letter to the sender: what is wrong with the issue shows here, once, and not for every reader.
     sample = made.letter(Recipient(NOBODY, rendered.sender_address, "", 0), datetime(1970, 1, 1, tzinfo=UTC))
@@ -248,16 +236,10 @@ def stencil(
     return made
 
 
-def multipart(
-    head: bytes, boundary: str, text: tuple[str, Sequence[bytes]], page: tuple[str, Sequence[bytes]]
-) -> list[bytes]:
-    """*head* and the two parts of a mail, each as its encoding's name and its pieces: bytes to be joined."""
+def frame(boundary: str, text: str, page: str) -> tuple[bytes, bytes, bytes]:
+    """What stands before, between and after the two parts of a mail, whose encodings these are."""
     delimiter = f"\r\n--{boundary}".encode("ascii")
-    return [
-        *(head, delimiter, _opening("plain", text[0]), *text[1]),
-        *(delimiter, _opening("html", page[0]), *page[1]),
-        *(delimiter, b"--\r\n"),
-    ]
+    return delimiter + _opening("plain", text), delimiter + _opening("html", page), delimiter + b"--\r\n"
 
 
 def quoted_printable(raw: bytes) -> bytes:
@@ -285,6 +267,7 @@ def _quoted_line(line: bytes) -> str:
     return "".join(written)
 
 
+@lru_cache(maxsize=256)  # the values of a letter stand in both of its parts
 def _before_hole(raw: bytes) -> bytes:
     """*raw* in quoted-printable, up to where a new line begins; nothing where there is nothing."""
     if _PLAIN.fullmatch(raw):
@@ -305,7 +288,6 @@ def _base64_lines(raw: bytes) -> bytes:
     return b"".join([b2a_base64(line, newline=False) + b"\r\n" for line in lines])
 
 
-@cache
 def _opening(subtype: str, encoding: str) -> bytes:
     kind = f"Content-Type: text/{subtype}; charset=utf-8"
     return f"\r\n{kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode("ascii")

@@ -10,6 +10,7 @@ back, and it is left in peace for some hours. Not for ever: what is refused afte
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from digest.sending.replies import Phase, Reply, Verdict, is_policy, judge, without_addresses
 
@@ -25,8 +26,7 @@ REST = timedelta(hours=2)
 BELIEVED_AFTER = timedelta(hours=72)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """What was answered to one letter."""
 
     delivery_id: int
@@ -68,12 +68,15 @@ class Breaker:
         """*frozen_at* is when the issue began to be sent."""
         self._believes_from = frozen_at + BELIEVED_AFTER
         self._policy: deque[bool] = deque(maxlen=WINDOW)
+        self._by_policy = 0
         self._domains: dict[str, _Domain] = {}
 
     def reproach(self, reply: Reply) -> str:
         """Why the run must stop, now that *reply* was heard, one line without an address; "": it goes on."""
-        self._policy.append(is_policy(reply))
-        refused, of = sum(self._policy), len(self._policy)
+        is_refused = is_policy(reply)
+        self._by_policy += is_refused - (self._policy[0] if len(self._policy) == WINDOW else 0)
+        self._policy.append(is_refused)
+        refused, of = self._by_policy, len(self._policy)
         if of < LEAST or refused <= SHARE * of:
             return ""
         said = f"{reply.code} {without_addresses(reply.text)} (after {reply.phase})"
@@ -108,6 +111,11 @@ class Breaker:
         known.rejected.clear()
         known.refused.clear()
         return Lying(heard.domain, taken_back, known.rests_until)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no domain has refused anybody yet."""
+        return not self._domains
 
     def resting(self, domain: str, now: datetime) -> datetime | None:
         """Until when *domain* is left in peace: its letters are deferred to then; None: it may be tried."""

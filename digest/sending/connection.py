@@ -5,15 +5,24 @@ is required where it is asked for, certificates and host names are checked, and 
 login but on this machine itself.
 """
 
+import select
 import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeVar
 
 from digest.sending.relay import Relay, RelayRefused, RelayUnavailable, Security, Timeouts
-from digest.sending.replies import Garbled, Phase, Reply, reply, take_reply
+from digest.sending.replies import LONGEST_LINE, Garbled, Phase, Reply, of_one_line, reply, take_reply
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+T = TypeVar("T")
 
 _READ = 64 * 1024  # bytes asked of the socket at once
 _BLOCK = 64 * 1024  # bytes written under one time-out
@@ -25,10 +34,15 @@ class Client(smtplib.SMTP):
 
     def __init__(self, connection: socket.socket, hello: str, timeouts: Timeouts) -> None:
         super().__init__(local_hostname=hello)
+        # Waiting is ours: Python's own time-outs ask before each call whether there is anything to wait for,
+        # and each time let go of the interpreter, which others then take.
+        connection.settimeout(0)
         self.sock: socket.socket | None = connection
         self.phase = Phase.GREETING
         self.received = b""
         self.timeouts = timeouts
+        #: octets of what was written last that are out, as far as we know
+        self.written = 0
 
     def ask(self, phase: Phase, command: bytes) -> Reply:
         """The answer to *command*."""
@@ -38,25 +52,34 @@ class Client(smtplib.SMTP):
     def write(self, pieces: Sequence[bytes], seconds: float) -> None:
         """*pieces* are out, one after the other; OSError where that failed or a block took over *seconds*."""
         connection = self._connected()
-        _wait(connection, seconds)
-        if isinstance(connection, ssl.SSLSocket) or len(pieces) > _MOST_PIECES:
-            written, rest = 0, memoryview(b"".join(pieces))
-        else:
+        self.written = 0
+        if not isinstance(connection, ssl.SSLSocket) and len(pieces) <= _MOST_PIECES:
             # Most of a letter is the same for every reader: it stays in the processor's cache, where a copy
             # of 60 KB for each would not.
-            written = connection.sendmsg(pieces)
-            if written == sum(map(len, pieces)):
+            with suppress(BlockingIOError):
+                self.written = connection.sendmsg(pieces)
+            if self.written == sum(map(len, pieces)):
                 return
-            rest = memoryview(b"".join(pieces))[written:]
+        rest = memoryview(b"".join(pieces))[self.written :]
         for start in range(0, len(rest), _BLOCK):
-            connection.sendall(rest[start : start + _BLOCK])
+            self._write(connection, rest[start : start + _BLOCK], seconds)
+
+    def _write(self, connection: socket.socket, block: memoryview, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while block:
+            sent = _tried(connection, partial(connection.send, block), select.POLLOUT, until)
+            self.written += sent
+            block = block[sent:]
+
+    def send(self, s: "ReadableBuffer | str") -> None:
+        """What smtplib says, inside EHLO and AUTH."""
+        said = s.encode("ascii") if isinstance(s, str) else bytes(s)
+        self.write([said], self.timeouts.of(self.phase))
 
     def has_news(self) -> bool:
         """Whether there is something to be read that nobody asked for: a goodbye, or the end."""
-        connection = self._connected()
-        connection.settimeout(0)
         try:
-            octets = connection.recv(_READ)
+            octets = self._connected().recv(_READ)
         except (BlockingIOError, ssl.SSLWantReadError):
             # Also where TLS itself had something to say, which is no word of the server's.
             return bool(self.received)
@@ -68,6 +91,10 @@ class Client(smtplib.SMTP):
     def answer(self, phase: Phase) -> Reply:
         """The next reply; OSError where none came in its time, Garbled where it is none."""
         self.phase = phase
+        line, end, rest = self.received.partition(b"\n")
+        if end and len(line) < LONGEST_LINE and line[3:4] != b"-":
+            self.received = rest
+            return of_one_line(line, phase)
         return reply(*self._reply(), phase)
 
     def getreply(self) -> tuple[int, bytes]:
@@ -76,19 +103,22 @@ class Client(smtplib.SMTP):
         return code, b"\n".join(texts)
 
     def _reply(self) -> tuple[int, list[bytes]]:
-        # A time for the whole answer: a byte a second would never run into a time for each read.
-        seconds = self.timeouts.of(self.phase)
-        end = time.monotonic() + seconds
-        while (found := take_reply(self.received)) is None:
-            connection = self._connected()
-            _wait(connection, seconds)
-            octets = connection.recv(_READ)
-            if not octets:
-                raise ConnectionResetError("the server closed it")
-            self.received += octets
-            seconds = max(end - time.monotonic(), 0.001)
+        found = take_reply(self.received)
+        if found is None:
+            # A time for the whole answer: a byte a second would never run into a time for each read.
+            until = time.monotonic() + self.timeouts.of(self.phase)
+            while found is None:
+                self.received += self._read(until)
+                found = take_reply(self.received)
         code, texts, self.received = found
         return code, texts
+
+    def _read(self, until: float) -> bytes:
+        connection = self._connected()
+        octets = _tried(connection, partial(connection.recv, _READ), select.POLLIN, until)
+        if not octets:
+            raise ConnectionResetError("the server closed it")
+        return octets
 
     def _connected(self) -> socket.socket:
         if self.sock is None:
@@ -96,10 +126,26 @@ class Client(smtplib.SMTP):
         return self.sock
 
 
-def _wait(connection: socket.socket, seconds: float) -> None:
-    # To set it is a system call even where it is set, and lets go of the interpreter's lock.
-    if connection.gettimeout() != seconds:
-        connection.settimeout(seconds)
+def _tried(connection: socket.socket, action: Callable[[], T], event: int, until: float) -> T:
+    """What *action* returns once *connection* lets it; TimeoutError where it does not *until* then."""
+    while True:
+        try:
+            return action()
+        except BlockingIOError:
+            _wait(connection, event, until)
+        except ssl.SSLWantReadError:
+            _wait(connection, select.POLLIN, until)
+        except ssl.SSLWantWriteError:
+            _wait(connection, select.POLLOUT, until)
+
+
+def _wait(connection: socket.socket, event: int, until: float) -> None:
+    # Not `select`, which knows no descriptor above 1023.
+    waiting = select.poll()
+    waiting.register(connection, event)
+    left = until - time.monotonic()
+    if left <= 0 or not waiting.poll(left * 1000):
+        raise TimeoutError("timed out")
 
 
 def opened(relay: Relay) -> Client:
@@ -173,6 +219,7 @@ def _encrypt(client: Client, relay: Relay) -> None:
     client.phase = Phase.STARTTLS
     client.sock.settimeout(relay.timeouts.command)
     client.sock = relay.context.wrap_socket(client.sock, server_hostname=relay.host)
+    client.sock.settimeout(0)
 
 
 def _told(error: Exception, phase: Phase, relay: Relay) -> RelayRefused | RelayUnavailable:

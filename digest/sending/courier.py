@@ -14,11 +14,13 @@ those few.
 """
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import NamedTuple
 
 from digest.errors import Stopped
 from digest.models import Delivered
@@ -30,7 +32,7 @@ from digest.sending.parcel import Parcel
 from digest.sending.relay import RelayRefused, RelayUnavailable
 from digest.sending.replies import Verdict
 from digest.sending.round import Over, Round
-from digest.sending.smtp import Sent, Wire, connect
+from digest.sending.smtp import Lacking, Sent, Wire, connect
 from subscribers.audience import Recipient
 
 #: on how many connections one letter may be lost before its dot, until it waits for a later run
@@ -51,8 +53,7 @@ class _Letter:
     domain: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(NamedTuple):
     """The same, made for a recipient as the store had them."""
 
     letter: _Letter
@@ -60,7 +61,7 @@ class _Made:
     parcel: Parcel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Claim:
     """A letter's mark, asked for, and with it whether the reader of the following one is welcome."""
 
@@ -68,6 +69,8 @@ class _Claim:
     following: Leased | None
     #: on the monotonic clock
     asked_at: float
+    #: the following one, once it is made
+    made: _Made | None = None
 
 
 class _Changed(Exception):
@@ -143,10 +146,11 @@ class Courier(threading.Thread):
         if self._unsent:
             return self._unsent.pop(0)
         leased = self._round.next()
-        return self._begun(leased) if leased else None
+        return self._begun([leased])[0] if leased else None
 
-    def _begun(self, leased: Leased) -> _Letter:
-        return _Letter(leased, leased.dated_at or self._round.now().astimezone(UTC))
+    def _begun(self, leased: Sequence[Leased]) -> list[_Letter]:
+        now = self._round.now().astimezone(UTC)
+        return [_Letter(one, one.dated_at or now) for one in leased]
 
     # One letter at a time.
 
@@ -170,7 +174,12 @@ class Courier(threading.Thread):
         if made is None:
             return None
         try:
-            return wire.send(made.parcel, lambda: self._before_dot(wire, made))
+            return wire.send(
+                made.parcel,
+                lambda: self._before_dot(wire, made),
+                at_once=self._claim is not None and self._claim.welcome.done(),
+                meanwhile=lambda: self._prepare(wire),
+            )
         except _Changed as changed:
             if isinstance(changed.found, str):
                 self._settle_unsent(letter, Delivered.SKIPPED, changed.found)
@@ -188,13 +197,28 @@ class Courier(threading.Thread):
         self._claim = None
         following = claim.following
         if following and wire.takes_ahead:
-            self._ahead = self._made(wire, self._begun(following), found[following.subscriber_id])
+            self._ahead = claim.made or self._make(wire, following, found)
         elif following:
             self._round.give_back(following)
         if self._ahead:
             self._claim = self._claimed(wire, self._ahead.letter)
         self._current = None
         return self._ahead.parcel if self._ahead else None
+
+    def _prepare(self, wire: Wire) -> None:
+        """While an answer is on its way, the letter whose envelope travels with the next dot is made."""
+        claim = self._claim
+        if claim is None or claim.following is None:
+            return
+        # It is not waited for long, for what is answered is to be read; why it failed is told before the dot.
+        with suppress(TimeoutError, Stopped):
+            if claim.welcome.exception(FRESH) is None:
+                claim.made = self._make(wire, claim.following, claim.welcome.result())
+                if claim.made is None:
+                    claim.following = None
+
+    def _make(self, wire: Wire, following: Leased, found: Welcome) -> _Made | None:
+        return self._made(wire, self._begun([following])[0], found[following.subscriber_id])
 
     def _claimed(self, wire: Wire, letter: _Letter) -> _Claim:
         """The letter's claim, on its way."""
@@ -235,23 +259,28 @@ class Courier(threading.Thread):
     def _volley(self, window: int) -> list[_Letter]:
         """The first of what is unsent, which is still there as that: whatever is raised, it is freed."""
         if not self._unsent:
-            leased = self._round.next()
-            while leased is not None:
-                self._unsent.append(self._begun(leased))
-                leased = self._round.next_at_once() if len(self._unsent) < window else None
+            self._unsent = self._begun(self._round.next_some(window))
         return self._unsent[:window]
 
     # What became of them.
 
     def _take(self, results: list[tuple[_Letter, Sent]]) -> None:
         """Each outcome is written down, or its letter is to be tried again; the run hears how it went."""
+        now = self._round.now()
+        settled: list[Settlement] = []
         for letter, sent in results:
             if sent.verdict is Verdict.UNSENT:
                 letter.lost += not sent.was_let_go
                 if letter.lost < TRIES:
                     self._unsent.append(letter)
                     continue
-            self._settle(letter, sent)
+            if sent.verdict is Verdict.REFUSED and sent.is_before_recipient:
+                self._unsent.append(letter)
+            else:
+                made = settlement(letter.leased, letter.dated_at, sent, now, self._round.jitter())
+                settled.append(made)
+        if settled:
+            self._round.settle(settled)
         self._heed(results)
 
     def _made(self, wire: Wire, letter: _Letter, recipient: Recipient | str) -> _Made | None:
@@ -265,11 +294,10 @@ class Courier(threading.Thread):
             return None
         try:
             parcel = self._round.stencil.letter(recipient, letter.dated_at)
-            if missing := wire.lacks(parcel):
-                reason = f"needs {missing}, which the relay does not offer"
-                self._settle_unsent(letter, Delivered.HELD, reason)
-                return None
             wire.require(parcel)
+        except Lacking as lacking:
+            self._settle_unsent(letter, Delivered.HELD, str(lacking))
+            return None
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter, the others go on (R-6)
             reason = f"the letter cannot be made: {type(error).__name__}: {error}"
             self._settle_unsent(letter, Delivered.HELD, reason)
@@ -279,33 +307,28 @@ class Courier(threading.Thread):
     def _settle_unsent(
         self, letter: _Letter, state: Delivered, reason: str, due_at: datetime | None = None
     ) -> None:
-        self._round.settle(
-            Settlement(
-                delivery_id=letter.leased.id,
-                state=state,
-                at=self._round.now(),
-                due_at=due_at,
-                reason=reason,
-                was_tried=False,
-            )
+        settled = Settlement(
+            delivery_id=letter.leased.id,
+            state=state,
+            at=self._round.now(),
+            due_at=due_at,
+            reason=reason,
+            was_tried=False,
         )
-
-    def _settle(self, letter: _Letter, sent: Sent) -> None:
-        """The outcome is written down."""
-        if sent.verdict is Verdict.REFUSED and sent.is_before_recipient:
-            self._unsent.append(letter)
-        else:
-            now, jitter = self._round.now(), self._round.jitter()
-            self._round.settle(settlement(letter.leased, letter.dated_at, sent, now, jitter))
+        self._round.settle([settled])
 
     def _heed(self, results: list[tuple[_Letter, Sent]]) -> None:
         """The run hears how it went; raises `Stopped` where that ends it."""
         for _, sent in results:
             if sent.verdict is Verdict.REFUSED:
                 raise RelayRefused(f"the relay {self._round.relay} refuses us, not a recipient: {sent.why}")
-        for letter, sent in results:
-            if sent.reply is not None and not sent.was_let_go:
-                self._round.heed(Heard(letter.leased.id, letter.domain, sent.reply))
+        self._round.heed(
+            [
+                Heard(letter.leased.id, letter.domain, sent.reply)
+                for letter, sent in results
+                if sent.reply is not None and not sent.was_let_go
+            ]
+        )
         troubles = [
             sent.why
             for _, sent in results
@@ -319,7 +342,7 @@ class Courier(threading.Thread):
 
     def _give_back(self, letter: _Letter) -> None:
         """Another connection has it; with its Date, which may be written down already."""
-        self._round.give_back(replace(letter.leased, dated_at=letter.dated_at))
+        self._round.give_back(letter.leased._replace(dated_at=letter.dated_at))
 
     def _free(self) -> None:
         """Letters that were marked, and surely not sent, are as if they had never been marked."""

@@ -101,7 +101,7 @@ def dispatch(
             return Outcome(tally=before, is_running_elsewhere=True)
         lease = None if within is None else pulse.lease
         run_id, frozen_at = at_once(lambda: _begin(engine, issue_id, manner, now(), lease))
-        committer = Committer(engine, issue_id, run_id, now, manner.patience)
+        committer = Committer(engine, issue_id, run_id, now, manner.patience, manner.connections)
         shared = Round(
             engine=engine,
             issue_id=issue_id,

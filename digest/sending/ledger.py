@@ -19,12 +19,14 @@ has at once (see `courier`), and loses none. Counting and what a person decides 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    String,
     and_,
     bindparam,
     case,
@@ -42,6 +44,7 @@ from sqlmodel import Session, SQLModel
 from digest.errors import DigestError
 from digest.models import Delivered, Issue, Run, Status
 from digest.sending.ranges import Range
+from subscribers.columns import as_rows, as_text, given
 
 # Core statements throughout: the ORM, row by row, writes a sixth of the rows a second.
 _delivery = SQLModel.metadata.tables["delivery"]
@@ -59,8 +62,7 @@ HELD_AFTER_RESEND = "in doubt for the second time: the relay may have both copie
 HELD_RESTORED = "in doubt: the store was restored from a backup, and the letter may have gone out since"
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(NamedTuple):
     """A letter that this run may send."""
 
     id: int
@@ -71,8 +73,7 @@ class Leased:
     doubts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What became of a leased or marked letter; *state* QUEUED frees it again."""
 
     delivery_id: int
@@ -196,17 +197,20 @@ def _is(state: Delivered) -> ColumnElement[bool]:
     return _d.state == literal_column(f"'{state.value}'")
 
 
-_mark = (
-    update(_delivery)
-    .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"), _is(Delivered.QUEUED))
-    .values(
-        state=literal_column(f"'{Delivered.SENDING.value}'"),
-        attempts=_d.attempts + literal_column("1"),
-        marks=_d.marks + literal_column("1"),
-        marked_at=bindparam("now"),
-        dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
+@cache
+def _mark(engine: str) -> Any:
+    letters = given(engine, id=Integer(), first=_d.dated_at.type)
+    return (
+        update(_delivery)
+        .where(_d.id == letters.c.id, _d.run_id == bindparam("run"), _is(Delivered.QUEUED))
+        .values(
+            state=literal_column(f"'{Delivered.SENDING.value}'"),
+            attempts=_d.attempts + literal_column("1"),
+            marks=_d.marks + literal_column("1"),
+            marked_at=bindparam("now"),
+            dated_at=func.coalesce(_d.dated_at, letters.c.first),
+        )
     )
-)
 
 
 def mark(session: Session, run_id: int, letters: Mapping[int, datetime], now: datetime) -> set[int]:
@@ -214,91 +218,79 @@ def mark(session: Session, run_id: int, letters: Mapping[int, datetime], now: da
 
     The others are not this run's to send (any more). A Date is kept unless the letter has one.
     """
-    rows = [{"which": one, "run": run_id, "now": now, "first": date} for one, date in letters.items()]
-    if not rows or session.connection().execute(_mark, rows).rowcount == len(rows):
+    if not letters:
+        return set()
+    connection = session.connection()
+    engine = connection.dialect.name
+    rows = as_rows((one, as_text(engine, date)) for one, date in letters.items())
+    if connection.execute(_mark(engine), {"rows": rows, "run": run_id, "now": now}).rowcount == len(letters):
         return set(letters)
     return {one for one, state in _standing(session, run_id, letters).items() if state is Delivered.SENDING}
 
 
-def _settling(*states: Delivered) -> Any:
-    """The statement that settles a letter which is in one of *states*."""
+@cache
+def _settle(engine: str) -> Any:
+    number, instant = Integer(), _d.settled_at.type
+    states: dict[str, Any] = {"id": number, "state": _d.state.type, "owner": number, "from_queued": number}
+    counts: dict[str, Any] = {"if_queued": number, "if_marked": number, "doubt": number}
+    times: dict[str, Any] = {"first": instant, "at": instant, "due": instant}
+    reply: dict[str, Any] = {"code": number, "text": String(), "why": String()}
+    answers = given(engine, **states, **counts, **times, **reply).c
+    was_queued = and_(_is(Delivered.QUEUED), answers.from_queued == literal_column("1"))
     return (
         update(_delivery)
-        .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"))
-        .where(or_(*map(_is, states)))
+        .where(_d.id == answers.id, _d.run_id == bindparam("run"), or_(_is(Delivered.SENDING), was_queued))
         .values(
-            state=bindparam("target"),
-            run_id=bindparam("owner"),
-            attempts=_d.attempts
-            + case(
-                (_is(Delivered.QUEUED), bindparam("if_queued", type_=Integer)),
-                else_=bindparam("if_marked", type_=Integer),
-            ),
-            doubts=_d.doubts + bindparam("doubt", type_=Integer),
-            dated_at=func.coalesce(_d.dated_at, bindparam("first", type_=_d.dated_at.type)),
-            settled_at=bindparam("now"),
-            due_at=bindparam("due"),
-            reply_code=bindparam("code"),
-            reply_text=bindparam("text"),
-            reason=bindparam("why"),
+            state=answers.state,
+            run_id=answers.owner,
+            attempts=_d.attempts + case((_is(Delivered.QUEUED), answers.if_queued), else_=answers.if_marked),
+            doubts=_d.doubts + answers.doubt,
+            dated_at=func.coalesce(_d.dated_at, answers.first),
+            settled_at=answers.at,
+            due_at=answers.due,
+            reply_code=answers.code,
+            reply_text=answers.text,
+            reason=answers.why,
         )
     )
 
 
-#: what nearly all come to, and what changes then: to bind the other values takes longer than to write
-_accept = (
-    update(_delivery)
-    .where(_d.id == bindparam("which"), _d.run_id == bindparam("run"), _is(Delivered.SENDING))
-    .values(
-        state=literal_column(f"'{Delivered.ACCEPTED.value}'"),
-        settled_at=bindparam("now"),
-        due_at=None,
-        reply_code=bindparam("code"),
-        reply_text=bindparam("text"),
-        reason=bindparam("why"),
-    )
-)
-
-#: only a marked letter can be accepted or in doubt; any other answer may come before the mark
-_ANSWERED = (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)
-_doubt = _settling(Delivered.SENDING)
-_settle = _settling(Delivered.SENDING, Delivered.QUEUED)
-
-
 def settle(session: Session, run_id: int, settled: Sequence[Settlement]) -> bool:
     """What became of the letters is written down; False: of one at least it is not this run's to say."""
-    special = {Delivered.ACCEPTED: _accept, Delivered.IN_DOUBT: _doubt}
-    by_statement: dict[Any, list[Settlement]] = {}
-    for one in settled:
-        by_statement.setdefault(special.get(one.state, _settle), []).append(one)
-    took_effect = [_settled(session, run_id, *each) for each in by_statement.items()]
-    return all(took_effect)
-
-
-def _settled(session: Session, run_id: int, statement: Any, settled: Sequence[Settlement]) -> bool:
-    values = _answer if statement is _accept else _outcome
-    rows = [{"which": one.delivery_id, "run": run_id, **values(one, run_id)} for one in settled]
-    if session.connection().execute(statement, rows).rowcount == len(rows):
+    if not settled:
+        return True
+    connection = session.connection()
+    engine = connection.dialect.name
+    rows = as_rows(_outcome(engine, one, run_id) for one in settled)
+    if connection.execute(_settle(engine), {"rows": rows, "run": run_id}).rowcount == len(settled):
         return True
     standing = _standing(session, run_id, [one.delivery_id for one in settled])
     return all(standing.get(one.delivery_id) is one.state for one in settled)
 
 
-def _answer(one: Settlement, _run_id: int) -> dict[str, Any]:
-    return {"now": one.at, "code": one.reply_code, "text": one.reply_text, "why": one.reason}
+#: only a marked letter can be accepted or in doubt
+_FROM_MARKED = (Delivered.ACCEPTED, Delivered.IN_DOUBT)
+#: any other answer may come before the mark
+_ANSWERED = (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)
 
 
-def _outcome(one: Settlement, run_id: int) -> dict[str, Any]:
-    return _answer(one, run_id) | {
-        "target": one.state,
-        "owner": None if one.state is Delivered.QUEUED else run_id,
+def _outcome(engine: str, one: Settlement, run_id: int) -> tuple[Any, ...]:
+    return (
+        one.delivery_id,
+        one.state,
+        None if one.state is Delivered.QUEUED else run_id,
+        int(one.state not in _FROM_MARKED),
         # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
-        "if_queued": int(one.was_tried and one.state in _ANSWERED),
-        "if_marked": 0 if one.was_tried else -1,
-        "doubt": int(one.state is Delivered.IN_DOUBT),
-        "first": one.dated_at,
-        "due": one.due_at,
-    }
+        int(one.was_tried and one.state in _ANSWERED),
+        0 if one.was_tried else -1,
+        int(one.state is Delivered.IN_DOUBT),
+        one.dated_at and as_text(engine, one.dated_at),
+        as_text(engine, one.at),
+        one.due_at and as_text(engine, one.due_at),
+        one.reply_code,
+        one.reply_text,
+        one.reason,
+    )
 
 
 def _standing(session: Session, run_id: int, ids: Collection[int]) -> dict[int, Delivered]:

@@ -6,9 +6,9 @@ depends on whom it is about: a recipient, or us. What says "not you, sender" (5x
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 #: bytes; RFC 5321, section 4.5.3.1.5 asks for 512 a line, servers send more
 LONGEST_LINE = 8 * 1024
@@ -70,8 +70,7 @@ class Garbled(Exception):
     """What came back is no SMTP reply, or longer than any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What the server answered: *text* is one printable line of at most `KEPT` characters."""
 
     code: int
@@ -107,18 +106,23 @@ def take_reply(received: bytes) -> tuple[int, list[bytes], bytes] | None:
     return None
 
 
+@lru_cache(maxsize=256)  # to all commands but the last of a letter a server says the same again and again
+def of_one_line(line: bytes, phase: Phase) -> Reply:
+    """The reply that is this one *line*, without its LF; Garbled where it is none, or not the last one."""
+    found = take_reply(line + b"\n")
+    if found is None:
+        raise Garbled("not the end of an SMTP reply: " + printable(line)[:60])
+    return reply(*found[:2], phase)
+
+
 def reply(code: int, texts: list[bytes], phase: Phase) -> Reply:
     """The reply as a value, its lines joined by a space."""
-    return _read(code, b" ".join(texts), phase)
-
-
-@lru_cache(maxsize=256)  # to all commands but the last of a letter a server says the same again and again
-def _read(code: int, said: bytes, phase: Phase) -> Reply:
-    text = printable(said)
+    text = printable(b" ".join(texts))
     found = _ENHANCED.match(text)
     return Reply(code, found[1] if found else "", text[:KEPT], phase)
 
 
+@lru_cache(maxsize=256)
 def judge(reply: Reply) -> Verdict | None:
     """What *reply* to MAIL, RCPT, DATA or the final dot makes of the letter; None: go on.
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -131,6 +131,13 @@ class Round:
             raise Over
         return taken
 
+    def next_some(self, most: int) -> list[Leased]:
+        """The next letter as `next` has it, and up to *most* in all whose turn it is by then."""
+        taken = [] if (first := self.next()) is None else [first]
+        while taken and len(taken) < most and (another := self.next_at_once()):
+            taken.append(another)
+        return taken
+
     def next_at_once(self) -> Leased | None:
         """The next letter; None where it is nobody's turn yet, or there is none at hand."""
         with self._supply_lock:
@@ -152,29 +159,35 @@ class Round:
 
         return self._patiently(asked)
 
-    def settle(self, settled: Settlement) -> None:
-        """It is written down soon, and counted."""
-        self.committer.settle(settled)
+    def settle(self, settled: Sequence[Settlement]) -> None:
+        """They are written down soon, and counted."""
+        self.committer.settle(*settled)
         with self._lock:
-            self.counts[settled.state] += 1
-            if (settled.reply_code or 0) >= 400:
-                self.refusal = f"{settled.reply_code} {settled.reply_text}"
+            for one in settled:
+                self.counts[one.state] += 1
+                if (one.reply_code or 0) >= 400:
+                    self.refusal = f"{one.reply_code} {one.reply_text}"
 
-    def heed(self, heard: Heard) -> None:
-        """What follows from an answer whose letter is settled; `Stopped` where policy speaks against us."""
-        with self._lock:
-            lying = self.breaker.lying(heard, self.now())
+    def heed(self, answers: Sequence[Heard]) -> None:
+        """What follows from answers whose letters are settled; `Stopped` where policy speaks against us."""
+        now = self.now()
+        for heard in answers:
+            with self._lock:
+                lying = self.breaker.lying(heard, now)
+                if lying is not None:
+                    self.counts[Delivered.REJECTED] -= len(lying.deliveries)
+                    self.counts[Delivered.DEFERRED] += len(lying.deliveries)
+                reproach = self.breaker.reproach(heard.reply)
             if lying is not None:
-                self.counts[Delivered.REJECTED] -= len(lying.deliveries)
-                self.counts[Delivered.DEFERRED] += len(lying.deliveries)
-            reproach = self.breaker.reproach(heard.reply)
-        if lying is not None:
-            self.committer.take_back(lying)
-        if reproach:
-            raise Stopped(f"{reproach}; the rest stays queued")
+                self.committer.take_back(lying)
+            if reproach:
+                raise Stopped(f"{reproach}; the rest stays queued")
 
     def rests_until(self, domain: str) -> datetime | None:
         """Until when *domain* is left in peace; None: it may be tried."""
+        # Read without the lock: a moment earlier or later is as good.
+        if self.breaker.is_calm:
+            return None
         with self._lock:
             return self.breaker.resting(domain, self.now())
 

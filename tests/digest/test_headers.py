@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from digest.letter.headers import (
     LINE,
+    PLACE,
     Head,
     Header,
     ascii_domain,
@@ -49,7 +50,9 @@ RENDERED = Rendered(
     reply_to="editors@example.org",
     base_url="https://letters.example.org",
 )
-LINKS = [f"https://letters.example.org/u/{'t' * 36}", f"mailto:u+{'t' * 36}@bounces.example.org"]
+TOKEN = "t" * 36
+PLACES = [f"https://letters.example.org/u/{PLACE}", f"mailto:u+{PLACE}@bounces.example.org"]
+LINKS = [one.replace(PLACE, TOKEN) for one in PLACES]
 INJECTION = "=?utf-8?q?Hi=0D=0ABcc:_thief@example.net?="
 HOSTILE = [
     "\r\nBcc: thief@example.net\r\n\r\nbody",
@@ -82,8 +85,8 @@ texts = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), max_
 
 
 def sent(rendered: Rendered = RENDERED, name: str = "", address: str = "ann@example.com") -> bytes:
-    head = Head(rendered, "=_0123456789abcdef01234567")
-    return head.block(mailbox("To", name, address), AT, head.message_id("7"), LINKS)
+    head = Head(rendered, "=_0123456789abcdef01234567", PLACES)
+    return head.block(mailbox("To", name, address), AT, head.word("7"), TOKEN)
 
 
 def names(written: bytes) -> list[str]:
@@ -272,13 +275,13 @@ def test_a_uri_that_could_be_read_as_more_is_refused(targets: list[str]) -> None
 
 def test_message_ids_stay_and_differ_where_they_must() -> None:
     """H-3."""
-    head = Head(RENDERED, "b")
-    ids = {head.message_id(str(number)) for number in range(10_000)}
+    head = Head(RENDERED, "b", PLACES)
+    ids = {head.message_id(head.word(str(number))) for number in range(10_000)}
 
     assert len(ids) == 10_000
     assert all(re.fullmatch(r"<2015-09\.[a-z2-7]{26}@example\.org>", one) for one in ids)
-    assert Head(RENDERED, "other").message_id("7") == head.message_id("7")
-    assert Head(replace(RENDERED, html="changed"), "b").message_id("7") != head.message_id("7")
+    assert Head(RENDERED, "other", PLACES).word("7") == head.word("7")
+    assert Head(replace(RENDERED, html="changed"), "b", PLACES).word("7") != head.word("7")
 
 
 def test_the_list_keeps_its_id_whatever_it_is_called() -> None:
@@ -319,12 +322,12 @@ def test_without_a_reply_address_there_is_no_such_header() -> None:
 
 def test_a_date_without_a_zone_is_refused() -> None:
     """H-4."""
-    head = Head(RENDERED, "b")
+    head = Head(RENDERED, "b", PLACES)
     with pytest.raises(ValueError, match="time zone"):
-        head.block(mailbox("To", "", "a@example.org"), datetime(2015, 10, 1), "<a@b>", LINKS)  # noqa: DTZ001
-    in_utc = head.block(mailbox("To", "", "a@example.org"), AT.astimezone(UTC), "<a@b>", LINKS)
+        head.block(mailbox("To", "", "a@example.org"), datetime(2015, 10, 1), "a" * 26, TOKEN)  # noqa: DTZ001
+    in_utc = head.block(mailbox("To", "", "a@example.org"), AT.astimezone(UTC), "a" * 26, TOKEN)
     assert b"\r\nDate: Thu, 01 Oct 2015 06:00:00 +0000\r\n" in in_utc
-    elsewhere = head.block(mailbox("To", "", "a@example.org"), AT, "<a@b>", LINKS)
+    elsewhere = head.block(mailbox("To", "", "a@example.org"), AT, "a" * 26, TOKEN)
     assert b"\r\nDate: Thu, 01 Oct 2015 09:00:00 +0300\r\n" in elsewhere
 
 

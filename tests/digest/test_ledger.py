@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from digest.database import reading, writing
+from digest.database import Writer, reading, writing
 from digest.errors import DigestError
 from digest.models import Delivered, Delivery, Issue, Status
 from digest.sending import ledger
@@ -43,6 +43,19 @@ def settle(engine: Engine, run_id: int, delivery_id: int, state: Delivered, **mo
     with writing(engine) as session:
         settled = Settlement(delivery_id=delivery_id, state=state, at=NOW, **more)  # type: ignore[arg-type]
         return ledger.settle(session, run_id, [settled])
+
+
+def test_a_writer_keeps_what_is_whole_and_goes_on_after_an_error(engine: Engine) -> None:
+    writer = Writer(engine)
+    with writer.writing() as session:
+        first = people(session, 1)
+    with pytest.raises(IntegrityError), writer.writing() as session:
+        people(session, 2)
+    with writer.writing() as session:
+        assert session.exec(select(Subscriber.id)).all() == first
+    writer.close()
+    with reading(engine) as session:
+        assert session.exec(select(Subscriber.id)).all() == first
 
 
 def issue_of(engine: Engine, issue_id: int) -> Issue:

@@ -157,6 +157,35 @@ def test_nothing_of_the_dot_is_out_while_the_mark_is_written() -> None:
         wire.quit()
 
 
+def test_a_letter_that_is_marked_already_goes_with_its_dot_and_the_next_envelope() -> None:
+    """R-3: not a byte of it is out before its mark; what is done meanwhile does not wait for the answer."""
+    happened: list[str] = []
+    script: Script = {"body": b"", "dot": Slow(0.3, b"250 ok\r\n")}
+    with EvilServer(script, offers=("PIPELINING",)) as server:
+        wire = connect(relay(server.port))
+
+        def marked() -> Mail:
+            time.sleep(0.1)
+            happened.append(f"marked, {server.asked('body')} letters begun")
+            return following
+
+        following = replace(LETTER, rcpt_to="next@example.net")
+        sent = wire.send(LETTER, marked, at_once=True, meanwhile=lambda: happened.append("meanwhile"))
+        happened.append(sent.verdict)
+        assert wire.has_opened(following)
+        assert wire.send(following, lambda: None, at_once=True).verdict is Verdict.ACCEPTED
+        wire.quit()
+    assert happened == ["marked, 0 letters begun", "meanwhile", "accepted"]
+    assert [caught.content for caught in server.letters] == [BODY, BODY]
+
+
+def test_a_drop_in_the_middle_of_a_letter_that_goes_with_its_dot_leaves_no_doubt() -> None:
+    big = replace(LETTER, content=BODY + b"x" * 70 + b"\r\n" * 2_000_000)
+    with EvilServer({"body": RESET}) as server:
+        sent = connect(relay(server.port)).send(big, lambda: None, at_once=True)
+    assert (sent.verdict, server.letters) == (Verdict.UNSENT, [])
+
+
 def test_what_the_mark_raises_keeps_the_dot_back() -> None:
     class Refused(Exception):
         pass

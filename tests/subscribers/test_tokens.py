@@ -1,5 +1,6 @@
 """Tokens: what signs, what verifies, and everything that must not."""
 
+import hmac
 import os
 import string
 from itertools import product
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from subscribers.tokens import LENGTH, NOBODY, Keyring, Purpose, Signed
+from subscribers.tokens import LENGTH, NOBODY, Keyring, Mac, Purpose, Signed
 
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "200"))
 KEY = b"k" * 32
@@ -34,6 +35,14 @@ def test_a_token_says_what_was_signed_in_36_url_safe_characters(
     assert len(token) == LENGTH == 36
     assert set(token) <= URL_SAFE
     assert RING.read(purpose, token) == Signed(subscriber_id, version)
+
+
+@pytest.mark.parametrize("length", [1, 32, 63, 64, 65, 200])
+def test_a_mac_that_is_begun_once_is_the_library_s(length: int) -> None:
+    key = bytes(range(length))
+    mac = Mac(key, b"begun")
+    for rest in (b"", b"one", b"x" * 200):
+        assert mac.of(rest) == hmac.digest(key, b"begun" + rest, "sha256")
 
 
 @pytest.mark.parametrize(("made_for", "read_as"), list(product(Purpose, Purpose)))
