@@ -289,10 +289,11 @@ def complain(engine: Engine, issue_id: int, readers: list[int], at: datetime, un
             message = Received(sha256=uuid4().hex, came=Came.MAIL, at=at, stage=Stage.DONE)
             session.add(message)
             session.flush()
-            told = {"received_id": message.id, "issue_id": issue_id, "subscriber_id": reader, "at": at}
-            session.add(
-                Report(domain="well.example", klass=Class.COMPLAINT, undone_at=at if undone else None, **told)
+            told = Report(
+                issue_id=issue_id, subscriber_id=reader, domain="well.example", klass=Class.COMPLAINT, at=at
             )
+            told.received_id, told.undone_at = message.id, at if undone else None
+            session.add(told)
 
 
 def standing(engine: Engine, issue_id: int) -> Status:
