@@ -30,6 +30,10 @@ class Stopped(DigestError):
     exit_code = 3
 
 
+class Complained(Stopped):
+    """Readers complain of the issue: it is paused, and goes on when a person says so."""
+
+
 class FaultFound(DigestError):
     """A check found a fault."""
 

@@ -14,6 +14,7 @@ from sqlmodel import Session, col, func, or_, select
 from digest.fetching import sources_of
 from digest.health import Health
 from digest.models import Delivered, Delivery, Issue, Notice, Outgoing, Status
+from digest.returns.models import Received, Stage
 from subscribers.models import State
 from subscribers.roll import head_count
 
@@ -47,6 +48,8 @@ class Counted:
     failing: int
     notices: int
     mails: int
+    #: messages that came back and wait for a person
+    returns: int
 
 
 def counted(session: Session) -> Counted:
@@ -60,6 +63,7 @@ def counted(session: Session) -> Counted:
         failing=sum(1 for one in sources if one.problem),
         notices=session.exec(select(func.count()).where(col(Notice.sent_at).is_(None))).one(),
         mails=session.exec(select(func.count(col(Outgoing.id)))).one(),
+        returns=session.exec(select(func.count()).where(col(Received.stage) == Stage.WAITING)).one(),
     )
 
 
@@ -114,6 +118,7 @@ def _metrics(found: Counted, health: Health, departures: int) -> Iterator[tuple[
         "Mails to subscribers about their own subscription not out yet.",
         [("", found.mails)],
     )
+    yield "returns_waiting", "Messages that came back and wait for a person.", [("", found.returns)]
     yield "spool_departures", "People who left and wait in the spool file.", [("", departures)]
 
 

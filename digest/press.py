@@ -5,7 +5,7 @@ It is made once by a composition root and handed down; it holds no session and k
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -114,7 +114,7 @@ class Press:
 
     def sample_for(self, rendered: Rendered, address: str, name: str, now: datetime) -> Letter:
         """The letter as the reader of that address would get it, but for its links, which move nobody."""
-        return self.stencil(rendered).letter(replace(SAMPLES[0], address=address, name=name), now)
+        return self.stencil(rendered).letter(SAMPLES[0]._replace(address=address, name=name), now)
 
     def proof(
         self, session: Session, issue: Issue, now: datetime, answers: Mapping[str, Answer] | None = None

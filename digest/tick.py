@@ -268,7 +268,14 @@ def _dispatch(house: House, month: Month, now: datetime, ticked: Ticked) -> None
 
 
 def tell_stopped(engine: Engine, month: str, error: DigestError, now: datetime) -> bool:
-    """The editors are told that *month* stopped, once a day; whether that is news."""
+    """The editors are told that *month* stopped, once a day; whether that is news.
+
+    Of an issue that is paused whoever paused it has told them.
+    """
+    with reading(engine) as session:
+        issue = session.exec(select(Issue).where(col(Issue.month) == month)).first()
+        if issue is not None and issue.status is Status.PAUSED:
+            return True
     if isinstance(error, Stopped):
         subject, then = f"{month} stopped while sending", "the next run goes on where this one stopped"
     else:

@@ -73,14 +73,14 @@ digest.issue.approve
 
 digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
-digest.sending.relaylog digest.sending.ranges
+digest.sending.relaylog digest.sending.ranges digest.sending.breaker
 digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
 digest.returns.events digest.returns.models digest.returns.places
 digest.returns.signatures digest.returns.returned
 digest.returns.keeping digest.returns.imap digest.returns.erasing
 digest.trace
-digest.sending.ledger digest.sending.audit digest.sending.breaker digest.sending.spool digest.sending.relay
+digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace digest.sending.spread
 digest.sending.commits digest.sending.connection
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile

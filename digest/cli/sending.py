@@ -48,7 +48,8 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
     if as_json and outcome.is_running_elsewhere:
         warn(summary(month, outcome))
     if outcome.stopped:
-        raise Stopped(f"{month} stopped: {outcome.stopped}; {goes_on}")
+        then = f"`digest issue resume {month}` lets it go on" if outcome.is_paused else goes_on
+        raise Stopped(f"{month} stopped: {outcome.stopped}; {then}")
     if stop.is_set() and not (outcome.is_finished or outcome.is_with_workers):
         warn(f"{month} was interrupted, and nothing is lost: {goes_on}")
     if outcome.tally.held:

@@ -1,7 +1,7 @@
 """DKIM (RFC 6376): a letter's signature, the key it names, and whether the two belong together.
 
-rsa-sha256 is verified here, as what nearly every relay signs with; of another algorithm only the key and
-the headers are looked at. No secret is handled, so nothing here has to take the same time for everything.
+rsa-sha256 and ed25519-sha256 (RFC 8463) are verified here; of another algorithm only the key and the headers
+are looked at. No secret is handled, so nothing here has to take the same time for everything.
 """
 
 import hashlib
@@ -11,6 +11,9 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from digest.doctor.line import Line, failed, idle, passed, warned
 
 #: bits; RFC 8301, section 3.2, and what Gmail advises
@@ -19,6 +22,7 @@ SHORTEST, ADVISED = 1024, 2048
 MUST_SIGN = ("from", "list-unsubscribe", "list-unsubscribe-post")
 SHOULD_SIGN = ("subject", "date", "message-id", "to")
 _SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")  # RFC 8017, section 9.2, note 1
+_ALGORITHMS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}  # with the kind of key each takes
 _HOLDS_KEY = re.compile(r"(?:^|;)\s*p\s*=")
 _MOST = 10  # signatures of a letter that are looked at
 _B = re.compile(rb"(;\s*b\s*=|^\s*b\s*=)[^;]*", re.I)
@@ -128,7 +132,7 @@ def signatures_of(raw: bytes, published: Callable[[str], Sequence[str]] | None) 
 
 def _verified(raw: bytes, field: bytes, published: Callable[[str], Sequence[str]] | None) -> Signature:
     found = Signature(tags_of(field.partition(b":")[2].decode(errors="replace")))
-    if published is None or found.tags.get("a") != "rsa-sha256":
+    if published is None or found.tags.get("a") not in _ALGORITHMS:
         return found
     texts = published(key_name(found.selector, found.domain))
     try:
@@ -151,8 +155,11 @@ def _fault(raw: bytes, field: bytes, tags: dict[str, str], texts: Sequence[str])
     signed = _signed_headers(headers, [one.strip().lower() for one in tags["h"].split(":")], head_way)
     bare = _B.sub(rb"\1", field.partition(b":")[2])
     own = _header(field.partition(b":")[0] + b":" + bare, head_way)
-    modulus, exponent = _modulus(keys[0]["p"])
-    if not _is_signed(b"".join([*signed, own]), b64decode(tags["b"]), modulus, exponent):
+    kind = _ALGORITHMS[tags["a"]]
+    if keys[0].get("k", "rsa") != kind:
+        return f"the published key is not of the kind that signed ({kind})"
+    is_signed = _is_signed_ed25519 if kind == "ed25519" else _is_signed
+    if not is_signed(b"".join([*signed, own]), b64decode(tags["b"]), keys[0]["p"]):
         return "the published key is not the one that signed, or a signed header was changed"
     return ""
 
@@ -187,8 +194,19 @@ def _body(body: bytes, way: str) -> bytes:
     return stripped + b"\r\n" if stripped or way != "relaxed" else b""
 
 
-def _is_signed(message: bytes, signature: bytes, modulus: int, exponent: int) -> bool:
+def _is_signed_ed25519(message: bytes, signature: bytes, key: str) -> bool:
+    """Whether *signature* is that of *message*'s SHA-256: PureEdDSA, the key bare (RFC 8463, section 3)."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(b64decode(key, validate=True))
+        public.verify(signature, hashlib.sha256(message).digest())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _is_signed(message: bytes, signature: bytes, key: str) -> bool:
     """Whether *signature* is that of *message*: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2.2)."""
+    modulus, exponent = _modulus(key)
     length = (modulus.bit_length() + 7) // 8
     digest = _SHA256 + hashlib.sha256(message).digest()
     padded = b"\x00\x01" + b"\xff" * (length - len(digest) - 3) + b"\x00" + digest

@@ -8,15 +8,19 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import and_, case, exists, func, literal, null, select, true, union_all, update
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session, SQLModel, col
 
 from digest.issue.changes import note
 from digest.issue.models import Done
 from digest.models import Delivered, Issue, Status
+from digest.returns.classes import Class
+from digest.returns.models import Report
+from digest.sending.breaker import COMPLAINTS
 
 _d = SQLModel.metadata.tables["delivery"].c
 _delivery = SQLModel.metadata.tables["delivery"]
 _issue = SQLModel.metadata.tables["issue"]
+_run = SQLModel.metadata.tables["run"].c
 
 #: as long as one letter is in one of these, the issue is not sent
 UNFINISHED = (Delivered.QUEUED, Delivered.SENDING, Delivered.DEFERRED, Delivered.IN_DOUBT)
@@ -51,6 +55,26 @@ class Tally:
     def as_json(self) -> dict[str, Any]:
         """What `digest audit --json` prints."""
         return asdict(self)
+
+
+def complaints(session: Session, issue_id: int) -> tuple[int, int]:
+    """How many readers complained of the issue, and how many letters of it were accepted.
+
+    Those that stopped it once do not count: whoever resumed it knew of them.
+    """
+    known = select(func.max(_run.ended_at)).where(
+        _run.issue_id == issue_id, _run.stopped.startswith(COMPLAINTS, autoescape=True)
+    )
+    seen_at = session.connection().execute(known).scalar()
+    complained = select(func.count(col(Report.subscriber_id).distinct())).where(
+        col(Report.issue_id) == issue_id,
+        col(Report.klass) == Class.COMPLAINT,
+        col(Report.undone_at).is_(None),
+        *([] if seen_at is None else [col(Report.at) > seen_at]),
+    )
+    accepted = select(func.count()).where(_d.issue_id == issue_id, _d.state == Delivered.ACCEPTED)
+    of, among = (session.connection().execute(one).scalar_one() for one in (complained, accepted))
+    return of, among
 
 
 class Decision(StrEnum):

@@ -5,6 +5,7 @@ sender's name: where more than 2 % of the last 200 letters were refused so, the 
 in trouble answers that no mailbox exists; believed, it costs a whole domain's readers their letters:
 where more than half of the last 20 letters to one domain were refused at RCPT, those refusals are taken
 back, and it is left in peace for some hours. Not for ever: what is refused after three days is refused.
+And where readers complain, no later run makes it better: the issue is paused until a person resumes it.
 """
 
 from collections import deque
@@ -22,8 +23,23 @@ LEAST = 10
 #: so many of a domain's last letters are looked at, and no fewer
 DOMAIN_WINDOW = 20
 REST = timedelta(hours=2)
+#: of an issue's letters that arrived, no more than this share may be complained about …
+COMPLAINED_SHARE = 0.003
+#: … and fewer complaints than so many say nothing: in a small list one is more than the share
+FEWEST_COMPLAINTS = 3
 #: so long after an issue was frozen every refusal is believed: a domain that is gone ends too
 BELIEVED_AFTER = timedelta(hours=72)
+
+
+#: what the store says of a run that complaints ended begins so
+COMPLAINTS = "too many complaints: "
+
+
+def objection(complaints: int, accepted: int) -> str:
+    """Why no letter more may go out where so many readers complained of so many; one line; "": it goes on."""
+    if complaints < FEWEST_COMPLAINTS or complaints <= COMPLAINED_SHARE * accepted:
+        return ""
+    return f"{COMPLAINTS}{complaints} of {accepted} readers, more than {100 * COMPLAINED_SHARE:.1f} %"
 
 
 class Heard(NamedTuple):

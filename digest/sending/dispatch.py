@@ -20,8 +20,10 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from digest.database import reading, writing
-from digest.errors import DigestError, Stopped
+from digest.errors import Complained, DigestError, Stopped
+from digest.issue.approve import pause
 from digest.models import Delivered, Issue, Status
+from digest.notices import tell
 from digest.sending import ledger, runs
 from digest.sending.audit import Tally, finish, next_due_at, tally
 from digest.sending.breaker import Breaker
@@ -66,6 +68,8 @@ class Outcome:
     is_finished: bool = False
     #: why the run stopped itself, one line; "" where it did not
     stopped: str = ""
+    #: a person has to resume it
+    is_paused: bool = False
     #: when the first letter that is deferred or in doubt goes on
     next_due_at: datetime | None = None
 
@@ -126,7 +130,7 @@ def dispatch(
                 # Whoever told us to stop will not wait for a store that is away.
                 committer.hurry.set()
             committer.close()
-            at_once(lambda: _release(engine, run_id, now(), shared.why or committer.failure))
+            at_once(lambda: _release(engine, issue_id, run_id, now(), shared.why or committer.failure))
         return at_once(lambda: _end(engine, issue_id, manner, now(), shared.why or committer.failure))
 
 
@@ -205,19 +209,38 @@ def _pacer(engine: Engine, manner: Manner, committer: Committer) -> Pacer | None
     )
 
 
-def _release(engine: Engine, run_id: int, now: datetime, why: Stopped | None) -> None:
+def _release(engine: Engine, issue_id: int, run_id: int, now: datetime, why: Stopped | None) -> None:
     stopped = "" if isinstance(why, TakenOver) else str(why or "")
     with writing(engine) as session:
         ledger.end_run(session, run_id, now, stopped)
+        # With the reason, or a crash in between would pass for somebody's having resumed it.
+        if isinstance(why, Complained):
+            _pause(session, issue_id, run_id, stopped, now)
+
+
+def _pause(session: Session, issue_id: int, run_id: int, why: str, now: datetime) -> None:
+    """The issue waits for a person, and the editors are told; once, however many runs find it so."""
+    issue = session.get_one(Issue, issue_id, with_for_update=True, populate_existing=True)
+    if issue.status is not Status.SENDING:
+        return
+    pause(session, issue, why, "automatic", now)
+    body = (
+        f"{why}.\nNobody is lost: what is not sent stays queued, and {issue.month} is paused. Look at why"
+        f" readers complain before it goes on: digest issue resume {issue.month}. What is not to go out"
+        f" any more: digest issue cancel {issue.month}\n"
+    )
+    tell(session, f"complaints:{issue.month}:{run_id}", f"{issue.month} is paused: complaints", body, now)
 
 
 def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stopped | None) -> Outcome:
     with writing(engine) as session:
         ledger.reconsider(session, issue_id, manner.resend, now)
         finish(session, issue_id, now)
+        status = session.get_one(Issue, issue_id).status
         return Outcome(
             tally=tally(session, issue_id),
-            is_finished=session.get_one(Issue, issue_id).status is Status.SENT,
+            is_finished=status is Status.SENT,
+            is_paused=status is Status.PAUSED,
             stopped=str(why or ""),
             is_taken_over=isinstance(why, TakenOver),
             next_due_at=next_due_at(session, issue_id),

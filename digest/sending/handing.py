@@ -148,6 +148,7 @@ def _standing(engine: Engine, issue_id: int, since: int | None = None) -> Outcom
             tally=tally(session, issue_id),
             is_with_workers=since is None,
             is_finished=status is Status.SENT,
+            is_paused=status is Status.PAUSED,
             stopped="" if status is Status.SENT else stopped,
             next_due_at=next_due_at(session, issue_id),
         )

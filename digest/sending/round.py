@@ -4,16 +4,18 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from digest.database import reading, writing
-from digest.errors import Stopped
+from digest.errors import Complained, Stopped
 from digest.models import Delivered
 from digest.sending import ledger
-from digest.sending.breaker import Breaker, Heard
+from digest.sending.audit import complaints
+from digest.sending.breaker import Breaker, Heard, objection
 from digest.sending.commits import Committer, patiently
 from digest.sending.ledger import Leased, Settlement
 from digest.sending.pace import Pacer
@@ -27,6 +29,8 @@ LEASE = 500  # letters leased in one transaction
 FIRST_SETBACKS = 3
 LATER_SETBACKS = 20
 LONGEST_PAUSE = 30.0  # seconds
+#: complaints come in by the tick, and counting what arrived takes 0.1 s in an issue of a million
+COMPLAINTS_EVERY = timedelta(minutes=1)
 
 T = TypeVar("T")
 
@@ -97,6 +101,8 @@ class Round:
     _supply_lock: threading.Lock = field(default_factory=threading.Lock)
     _supply: deque[Leased] = field(default_factory=deque)
     _setbacks: int = 0
+    #: when the complaints were looked at; None: not yet
+    _listened_at: datetime | None = None
     _connected: int = 0
 
     def end(self, why: Stopped | None = None) -> None:
@@ -222,7 +228,19 @@ class Round:
     def _lease(self) -> list[Leased]:
         self.refresh()
         with writing(self.engine) as session:
-            return ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE, self.within)
+            leased = ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE, self.within)
+            if leased:
+                self._listen(session)
+            return leased
+
+    def _listen(self, session: Session) -> None:
+        """`Complained` where too many readers did, of those who got the issue; by whichever run."""
+        now = self.now()
+        if self._listened_at is not None and now - self._listened_at < COMPLAINTS_EVERY:
+            return
+        if why := objection(*complaints(session, self.issue_id)):
+            raise Complained(why)
+        self._listened_at = now
 
     def _patiently(self, action: Callable[[], T]) -> T:
         return patiently(action, self.manner.patience, self.committer.hurry)

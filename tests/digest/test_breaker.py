@@ -4,6 +4,7 @@ import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -12,15 +13,21 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from digest.database import reading, writing
-from digest.models import Notice
+from digest.errors import DigestError
+from digest.issue.approve import resume
+from digest.models import Issue, Notice, Status
+from digest.returns.classes import Class
+from digest.returns.models import Came, Received, Report, Stage
 from digest.sending.breaker import (
     BELIEVED_AFTER,
     DOMAIN_WINDOW,
+    FEWEST_COMPLAINTS,
     LEAST,
     REST,
     Breaker,
     Heard,
     Lying,
+    objection,
 )
 from digest.sending.ledger import freeze
 from digest.sending.replies import Phase, Reply, is_policy, reply
@@ -259,3 +266,79 @@ def test_refusals_in_words_of_policy_stop_the_run_at_once(sqlite_engine: Engine)
         outcome = run(sqlite_engine, issue_id, relay_at(server.port), manner=ALONE)
     assert "refuses us" in outcome.stopped
     assert count_of(sqlite_engine, issue_id) == {"frozen": 50, "queued": 50}
+
+
+# --- complaints ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("complaints", "accepted", "stops"),
+    [(2, 100, False), (3, 100, True), (3, 1000, False), (4, 1000, True), (300, 100_000, False), (3, 0, True)],
+)
+def test_more_complaints_than_three_in_a_thousand_are_too_many(
+    complaints: int, accepted: int, stops: bool
+) -> None:
+    """R-9: exactly 0.3 % is not more; two are never too many."""
+    assert bool(objection(complaints, accepted)) == stops
+
+
+def complain(engine: Engine, issue_id: int, readers: list[int], at: datetime, undone: bool = False) -> None:
+    """Each of *readers* complained of the issue, some provider twice."""
+    with writing(engine) as session:
+        for reader in [*readers, readers[0]]:
+            message = Received(sha256=uuid4().hex, came=Came.MAIL, at=at, stage=Stage.DONE)
+            session.add(message)
+            session.flush()
+            told = Report(
+                issue_id=issue_id, subscriber_id=reader, domain="well.example", klass=Class.COMPLAINT, at=at
+            )
+            told.received_id, told.undone_at = message.id, at if undone else None
+            session.add(told)
+
+
+def standing(engine: Engine, issue_id: int) -> Status:
+    with reading(engine) as session:
+        return session.get_one(Issue, issue_id).status
+
+
+def test_complaints_pause_the_issue_until_a_person_resumes_it(engine: Engine) -> None:
+    """R-9: nothing more goes out, nobody else loses a thing, the editors hear of it once each time."""
+    issue_id, clock = frozen_at(engine, well=20, slow=20), Clock()
+    readers = [row.subscriber_id for row in rows(engine, issue_id)][:FEWEST_COMPLAINTS]
+    with EvilServer(refusing("slow", b"451 4.2.1 busy\r\n")) as server:
+        relay = relay_at(server.port)
+        assert run(engine, issue_id, relay, clock=clock, manner=ALONE).stopped == ""
+    complain(engine, issue_id, readers[1:], NOW)
+    complain(engine, issue_id, readers, NOW, undone=True)
+    before = count_of(engine, issue_id)
+    assert before == {"frozen": 40, "accepted": 20, "deferred": 20}
+
+    with EvilServer(refusing("slow", b"451 4.2.1 busy\r\n")) as server:
+        relay = relay_at(server.port)
+        clock.at += timedelta(hours=1)
+        assert run(engine, issue_id, relay, clock=clock).stopped == ""
+        heard_before = sum(line.startswith("RCPT") for line in server.lines)
+        assert heard_before == 20
+        complain(engine, issue_id, readers[:1], clock.at)
+        for reminders in (1, 2):
+            clock.at += timedelta(hours=6)
+            outcome = run(engine, issue_id, relay, clock=clock)
+            assert outcome.stopped == "too many complaints: 3 of 20 readers, more than 0.3 %"
+            assert outcome.is_paused
+            assert standing(engine, issue_id) is Status.PAUSED
+            assert count_of(engine, issue_id) == before
+            with pytest.raises(DigestError, match="paused"):
+                run(engine, issue_id, relay, clock=clock)
+            with writing(engine) as session:
+                notices = session.exec(select(Notice)).all()
+                assert [one.subject for one in notices] == ["2015-09 is paused: complaints"] * reminders
+                assert "digest issue resume 2015-09" in notices[0].body
+                resume(session, session.get_one(Issue, issue_id))
+            # The same readers, by reports that came after somebody had resumed it.
+            clock.at += timedelta(minutes=1)
+            if reminders == 1:
+                complain(engine, issue_id, readers, clock.at)
+        assert sum(line.startswith("RCPT") for line in server.lines) == heard_before
+    with EvilServer() as mended:
+        assert run(engine, issue_id, relay_at(mended.port), clock=clock).is_finished
+    assert len(mended.letters) == 20

@@ -327,3 +327,34 @@ def test_no_random_key_is_called_weak() -> None:
     import secrets
 
     assert [key for key in (secrets.token_hex(32) for _ in range(2000)) if weakness(key)] == []
+
+
+#: RFC 8463, appendix A.3: the other signature of the same sample, and appendix A.2: its key
+ED25519 = b"""\
+DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=brisbane; t=1528637909; h=from : to :
+ subject : date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus
+ Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==
+"""
+ED25519_KEY = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "fault"),
+    [
+        (ED25519_KEY, b"Is dinner", ""),
+        (ED25519_KEY, b"Is lunch", "a signed header was changed"),
+        (KEY, b"Is dinner", "not of the kind that signed"),
+        ("v=DKIM1; k=ed25519; p=AAAA", b"Is dinner", "cannot be read"),
+    ],
+)
+def test_an_ed25519_signature_is_verified_too(key: str, change: bytes, fault: str) -> None:
+    """D-2: RFC 8463's own sample."""
+    raw = ED25519 + SIGNED[SIGNED.index(b"From: Joe") :].replace(b"Is dinner", change)
+    (found,) = signatures_of(raw, lambda _name: [key])
+    assert found.fault is not None
+    assert fault in found.fault
+    assert bool(fault) == bool(found.fault)

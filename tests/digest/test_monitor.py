@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 from digest.database import open_engine, writing
 from digest.health import beat
 from digest.models import Delivered, Delivery, Issue, Notice, Outgoing, Source, Status
+from digest.returns.models import Came, Received, Stage
 from digest.sending.spool import append
 from digest.web import monitor
 from digest.web.monitor import may_read
@@ -80,6 +81,7 @@ def test_an_empty_store_has_counts_of_nothing(site: Site) -> None:
         **{f'digest_subscribers{{state="{state}"}}': 0 for state in State},
         "digest_notices_waiting": 0,
         "digest_mails_waiting": 0,
+        "digest_returns_waiting": 0,
         "digest_spool_departures": 0,
     }
 
@@ -113,6 +115,7 @@ def test_what_there_is_is_counted(site: Site) -> None:
         "digest_sources_failing": 1,
         "digest_notices_waiting": 1,
         "digest_mails_waiting": 1,
+        "digest_returns_waiting": 1,
         "digest_spool_departures": 1,
     }
 
@@ -132,6 +135,8 @@ def _fill(engine: Engine) -> None:
         failing = {"fetched_at": NOW, "problem": "gone", "covered_until": NOW - timedelta(days=1)}
         session.add(Source(place="https://b.example/feed", **failing))
         session.add(Source(place="https://c.example/feed"))
+        for number, stage in enumerate((Stage.WAITING, Stage.KEPT, Stage.DONE)):
+            session.add(Received(sha256=f"{number}", came=Came.MAIL, at=NOW, raw=b"x", stage=stage))
         session.add(Notice(event="one", subject="s", body="b", created_at=NOW))
         session.add(Notice(event="two", subject="s", body="b", created_at=NOW, sent_at=NOW))
         asked = {"address": "anna@example.org", "asked_at": NOW, "due_at": NOW}
