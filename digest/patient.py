@@ -8,8 +8,8 @@ from digest.doctor.choices import Choices
 from digest.doctor.examine import examine, unreadable
 from digest.doctor.installation import Asked, Installation, Tools
 from digest.doctor.line import Line
-from digest.doctor.mailbox import Account
 from digest.errors import DigestError
+from digest.mailbox import Account
 from digest.outfit import relay_of
 from digest.settings import Settings
 from digest.wiring import schedule_of

@@ -4,8 +4,8 @@ from sqlalchemy import Engine
 
 from digest.errors import UsageError
 from digest.letter.headers import ascii_domain
+from digest.mailbox import Account
 from digest.outfit import stencil_of, suppression_secret_of
-from digest.returns.imap import Account
 from digest.returns.working import Office, readers_of
 from digest.settings import Settings
 from subscribers.tokens import Keyring

@@ -78,11 +78,12 @@ digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
 digest.returns.events digest.returns.models digest.returns.places
 digest.returns.signatures digest.returns.returned
-digest.returns.keeping digest.returns.imap digest.returns.erasing
+digest.returns.keeping digest.returns.erasing
 digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace digest.sending.spread
 digest.sending.commits digest.sending.connection
+digest.mailbox digest.returns.imap
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
 digest.sending.survey
@@ -139,8 +140,8 @@ ONLY = {
     "dns": {"digest.doctor.names"},
     "uvicorn": {"digest.web.serving"},
     "aiosmtpd": {"digest.demo"},
-    "imap_tools": {"digest.returns.imap", "digest.doctor.mailbox"},
-    "imaplib": {"digest.returns.imap", "digest.doctor.mailbox"},
+    "imap_tools": {"digest.returns.imap", "digest.mailbox"},
+    "imaplib": {"digest.mailbox"},
     # connection connects, smtp cuts; serving listens; dispatch asks for the host's name; the demo looks
     # for a free port
     "socket": {

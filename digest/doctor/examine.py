@@ -15,12 +15,13 @@ from digest.doctor import signature as dkim
 from digest.doctor import spf as spf_of
 from digest.doctor.installation import Asked, Installation, Tools
 from digest.doctor.line import NAMES, Level, Line, failed, idle, passed, told
-from digest.doctor.mailbox import Closed
+from digest.doctor.mailbox import OnServer
 from digest.doctor.names import Unanswered
 from digest.doctor.patience import in_time
 from digest.errors import DigestError
 from digest.forgetting import list_of_erased
 from digest.letter.headers import ascii_domain
+from digest.mailbox import Shut
 from digest.month import Month
 from digest.sending.lineage import file_of
 from digest.sending.runs import clock as database_clock
@@ -213,8 +214,8 @@ class _Round:
                 idle("mailbox", "DIGEST_IMAP_HOST is not set: reports come by a pipe or as files, if at all")
             ]
         try:
-            return [passed("mailbox", f"{account}: {account.count()} messages")]
-        except Closed as error:
+            return [passed("mailbox", f"{account}: {OnServer(account).count()} messages")]
+        except Shut as error:
             if self._asked.folder is None:
                 self._shut = "the mailbox does not open"
             return [failed("mailbox", str(error), "see DIGEST_IMAP_HOST, _PORT, _USERNAME and _PASSWORD")]

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 
 from digest.database import sqlite_file
 from digest.doctor.choices import Choices
-from digest.doctor.mailbox import Account
 from digest.doctor.names import Names
 from digest.issue.due import Schedule
 from digest.letter.headers import ascii_domain, wire_address
+from digest.mailbox import Account
 from subscribers.tokens import NOBODY, Keyring, Purpose
 
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from digest.doctor.mailbox import Account, Folder
+from digest.doctor.mailbox import Folder, OnServer
 from digest.letter.page import Publication
 from digest.letter.personalise import Letter, stencil
 from digest.letter.rendered import Hole, Rendered, sentinel
@@ -68,7 +68,7 @@ def send(relay: Relay, letter: Letter, mark: str, now: datetime) -> Sent:
     return Sent(letter, mark, now, "" if sent.verdict is Verdict.ACCEPTED else sent.why)
 
 
-def read_back(box: Account | Folder, mark: str, patience: float) -> bytes | None:
+def read_back(box: OnServer | Folder, mark: str, patience: float) -> bytes | None:
     """The letter of *mark* as it lies in *box*; None where it was not there after *patience* seconds."""
     end = time.monotonic() + patience
     while (found := box.holding(mark)) is None and time.monotonic() < end:

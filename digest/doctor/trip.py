@@ -10,7 +10,7 @@ from digest.doctor import signature as dkim
 from digest.doctor.arrived import Arrived, Meant
 from digest.doctor.installation import Asked, Installation, Tools
 from digest.doctor.line import NAMES, Line, failed, idle, passed
-from digest.doctor.mailbox import Folder, read_message
+from digest.doctor.mailbox import Folder, OnServer, read_message
 from digest.errors import DigestError
 
 #: what is said of a letter once it is here
@@ -48,7 +48,7 @@ def made(on: Installation, asked: Asked, tools: Tools) -> Trip:
     sent = _out(on, tools, asked.seed)
     if sent.refused:
         return Trip(failed("seed", f"the relay refused it: {sent.refused}", "see the lines of the relay"))
-    box = Folder(asked.folder) if asked.folder else on.account
+    box = Folder(asked.folder) if asked.folder else on.account and OnServer(on.account)
     if box is None:
         # Nothing is wrong: a person reads that mailbox.
         how = "save it there with all its headers, then `digest doctor --letter FILE`"
@@ -76,7 +76,7 @@ def probed(on: Installation, asked: Asked, tools: Tools) -> Line:
     sent = _out(on, tools, on.envelope)
     if sent.refused:
         return failed(_PROBE, f"{shown}: {sent.refused}", mend)
-    if seed.read_back(account, sent.mark, asked.wait) is None:
+    if seed.read_back(OnServer(account), sent.mark, asked.wait) is None:
         return failed(_PROBE, f"{shown} did not reach {account} within {asked.wait:.0f} s", mend)
     return passed(_PROBE, f"{shown} reaches {account}")
 

@@ -1,38 +1,15 @@
-"""A mailbox on an IMAP server: read message by message, and moved to a folder once the store has them.
+"""The bounce mailbox on an IMAP server: each message is moved to a folder once the store has it."""
 
-Only with TLS, the server's certificate checked. imap-tools speaks to the server; its parser of messages
-is not used, for what is kept are the bytes.
-"""
-
-import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
-from imaplib import IMAP4
 
-from imap_tools import BaseMailBox, MailBox
+from imap_tools import BaseMailBox
 from imap_tools.errors import ImapToolsError
 
 from digest.errors import DigestError
-from digest.returns.parts import LONGEST
+from digest.mailbox import Account, Shut, fetched
 from digest.returns.places import MOST, PROCESSED, Arrived
-from digest.sending.replies import printable
-
-#: seconds until a server that says nothing is given up
-TIMEOUT = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Whose mailbox, and where."""
-
-    host: str
-    port: int
-    username: str
-    password: str
-    #: whom to trust; None: the machine's own authorities
-    trust: ssl.SSLContext | None = None
 
 
 def arrived_by_imap(account: Account) -> Iterator[Arrived]:
@@ -40,43 +17,24 @@ def arrived_by_imap(account: Account) -> Iterator[Arrived]:
 
     DigestError where the server is out of reach, not to be trusted, or cannot do what is needed.
     """
-    with _told(account), _opened(account) as box:
+    with _told(), account.opened() as box:
         folder = _processed(box)
         for uid in box.uids("ALL", None)[:MOST]:
-            raw = _fetched(box, uid)
+            raw = fetched(box, uid)
             if raw is not None:
                 yield Arrived(raw, partial(_move, account, box, uid, folder))
 
 
 @contextmanager
-def _told(account: Account) -> Iterator[None]:
-    """What goes wrong on the wire is told in one line, without the password."""
+def _told() -> Iterator[None]:
+    """Who reads is told that nothing is lost."""
     try:
         yield
-    except (ImapToolsError, IMAP4.error, OSError) as error:
-        why = printable(str(error).encode(errors="replace"))[:300]
+    except Shut as error:
         raise DigestError(
-            f"the mailbox of {account.username} on {account.host}:{account.port} cannot be read: {why};"
-            " see the DIGEST_IMAP settings; what was read is kept, the rest waits there"
+            f"the bounce mailbox cannot be read: {error}; see the DIGEST_IMAP settings; what was read is"
+            " kept, the rest waits there"
         ) from None
-
-
-@contextmanager
-def _opened(account: Account) -> Iterator[BaseMailBox]:
-    # The library's own default asks for no certificate.
-    trust = account.trust or ssl.create_default_context()
-    box = MailBox(account.host, account.port, timeout=TIMEOUT, ssl_context=trust)
-    try:
-        credentials = account.username, account.password
-        plain = all(one.isascii() for one in credentials)
-        (box.login if plain else box.login_utf8)(*credentials)
-        yield box
-    finally:
-        with suppress(ImapToolsError, IMAP4.error, OSError):
-            box.logout()
-        # After a logout that failed the connection would stay open.
-        with suppress(OSError):
-            box.client.shutdown()
 
 
 def _processed(box: BaseMailBox) -> str:
@@ -102,14 +60,7 @@ def _processed(box: BaseMailBox) -> str:
     return names[0]
 
 
-def _fetched(box: BaseMailBox, uid: str) -> bytes | None:
-    """The first mebibyte of the message, which is not marked as seen; None: somebody else took it."""
-    status, answer = box.client.uid("FETCH", uid, f"(BODY.PEEK[]<0.{LONGEST}>)")
-    if status != "OK":
-        raise ImapToolsError(f"message {uid} was not given out: {answer!r}")
-    return next((part[1] for part in answer if isinstance(part, tuple)), None)
-
-
 def _move(account: Account, box: BaseMailBox, uid: str, folder: str) -> None:
-    with _told(account):
+    # The reader of the mailbox stands still meanwhile, so what goes wrong here does not pass through it.
+    with _told(), account.told():
         box.move(uid, folder)

@@ -4,12 +4,10 @@ import re
 import socket
 import socketserver
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 USERNAME, PASSWORD = "bounces@example.org", 'pass "word" \\ 1'
 
@@ -27,11 +25,16 @@ class Server:
     watch: Callable[[str, str], None] = lambda when, command: None
     commands: list[str] = field(default_factory=list)
 
-    def put(self, *messages: bytes) -> None:
-        """*messages* are in the INBOX."""
+    def put(self, *messages: bytes, folder: str = "INBOX") -> None:
+        """*messages* are in the folder."""
         for raw in messages:
-            inbox = self.folders["INBOX"]
-            inbox[max([0, *(uid for folder in self.folders.values() for uid in folder)]) + 1] = raw
+            there = self.folders.setdefault(folder, {})
+            there[max([0, *(uid for one in self.folders.values() for uid in one)]) + 1] = raw
+
+    @property
+    def messages(self) -> list[bytes]:
+        """Those in the INBOX."""
+        return list(self.folders["INBOX"].values())
 
 
 class Connection(socketserver.StreamRequestHandler):
@@ -39,7 +42,7 @@ class Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.state: Server = self.server.state  # type: ignore[attr-defined]
-        self.folder = "INBOX"
+        self.folder = self.state.folders["INBOX"]
         self.say("* OK ready")
         while line := self.rfile.readline():
             tag, _, command = line.decode().strip().partition(" ")
@@ -70,9 +73,20 @@ class Connection(socketserver.StreamRequestHandler):
         self.is_known = True
         return "OK"
 
-    def select(self, _command: str) -> str:
-        self.say(f"* {len(self.state.folders['INBOX'])} EXISTS")
+    def select(self, command: str) -> str:
+        name = command.split()[1].strip('"')
+        if name not in self.state.folders:
+            return "NO not there"
+        self.folder = self.state.folders[name]
+        self.say(f"* {len(self.folder)} EXISTS")
         return "OK [READ-WRITE]"
+
+    examine = select
+
+    def status(self, command: str) -> str:
+        number = len(self.state.folders[command.split()[1].strip('"')])
+        self.say(f'* STATUS "INBOX" (MESSAGES {number} RECENT 0 UIDNEXT 1 UIDVALIDITY 1 UNSEEN {number})')
+        return "OK"
 
     def list(self, _command: str) -> str:
         for name in self.state.folders:
@@ -86,15 +100,17 @@ class Connection(socketserver.StreamRequestHandler):
         self.state.folders[name] = {}
         return "OK"
 
-    def uid_search(self, _command: str) -> str:
-        self.say("* SEARCH " + " ".join(map(str, self.state.folders["INBOX"])))
+    def uid_search(self, command: str) -> str:
+        wanted = re.search(r'SUBJECT "([^"]+)"', command)
+        found = [uid for uid, raw in self.folder.items() if wanted is None or wanted[1] in subject(raw)]
+        self.say("* SEARCH " + " ".join(map(str, found)))
         return "OK"
 
     def uid_fetch(self, command: str) -> str:
         _, _, uid, what = command.split(maxsplit=3)
         found = re.fullmatch(r"\(BODY\.PEEK\[\]<0\.(\d+)>\)", what)
         assert found is not None
-        raw = self.state.folders["INBOX"].get(int(uid))
+        raw = self.folder.get(int(uid))
         if raw is not None:
             part = raw[: int(found[1])]
             self.say(f"* 1 FETCH (UID {uid} BODY[]<0> {{{len(part)}}}", part)
@@ -102,7 +118,7 @@ class Connection(socketserver.StreamRequestHandler):
 
     def uid_move(self, command: str) -> str:
         _, _, uid, folder = command.split()
-        if (raw := self.state.folders["INBOX"].pop(int(uid), None)) is not None:
+        if (raw := self.folder.pop(int(uid), None)) is not None:
             self.state.folders[folder.strip('"')][int(uid)] = raw
         return "OK"
 
@@ -127,24 +143,17 @@ class _Listener(socketserver.ThreadingTCPServer):
         """A client that was killed, or trusts us not, is no error of the server's."""
 
 
-def certificate(folder: Path) -> Path:
-    """A self-signed certificate of localhost and its key, in one file."""
-    path = folder / "imap.pem"
-    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost"]
-    places = ["-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
-    subprocess.run(["openssl", "req", *options, *names, *places], check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
-    return path
+def subject(raw: bytes) -> str:
+    """The line of the subject of *raw*."""
+    found = re.search(rb"(?mi)^subject:.*$", raw)
+    return found[0].decode(errors="replace") if found else ""
 
 
 @contextmanager
-def serving(pem: Path) -> Iterator[Server]:
-    """A running server with the certificate *pem*, of localhost."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+def running(tls: ssl.SSLContext) -> Iterator[Server]:
+    """A running server, whose side of TLS is *tls*."""
     state = Server()
-    with _Listener(context, state) as listener:
+    with _Listener(tls, state) as listener:
         state.port = listener.server_address[1]
         thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
         thread.start()

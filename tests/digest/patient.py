@@ -30,20 +30,19 @@ from digest.doctor.choices import Choices
 from digest.doctor.examine import examine
 from digest.doctor.installation import Asked, Installation, Tools
 from digest.doctor.line import Level, Line
-from digest.doctor.mailbox import Account
 from digest.doctor.names import Names
 from digest.health import beat
 from digest.initial import write_env
+from digest.mailbox import Account
 from digest.migrating import upgrade
 from digest.models import Issue, Status
 from digest.month import Month
 from digest.sending.relay import Relay, Security, Timeouts
 from subscribers.tokens import Keyring
 from tests.conftest import lacking
-from tests.digest import website
+from tests.digest import imap_server, website
 from tests.digest.evil_server import Caught, EvilServer, certificate, free_port, serving, trusting
 from tests.digest.nameserver import NameServer, Zone, name_server
-from tests.digest.searched_mailbox import PASSWORD, USER, ImapServer, imap_server
 
 #: under a top-level domain that there is not, so that none of it can be anybody's
 DOMAIN = "slowwater.harbour"
@@ -140,7 +139,7 @@ def _openssl(*arguments: str, given: bytes = b"") -> bytes:
 class Receiver:
     """The receiving side: what the relay takes comes here, signed or not, and is put into the mailbox."""
 
-    mailbox: ImapServer
+    mailbox: imap_server.Server
     signer: Signer | None
     results: str = f"{RECEIVER}; dkim=pass header.d={DOMAIN}; spf=pass smtp.mailfrom={BOUNCES}; dmarc=pass"
     return_path: str | None = None
@@ -164,7 +163,7 @@ class Receiver:
             + f"Received: from {MAIL} ({MAIL} [{LEAVES}])\r\n\tby {RECEIVER} with ESMTPS id 1; {at}\r\n"
             + f"Received: from app ([127.0.0.1]) by {MAIL} with ESMTPSA id 2; {at}\r\n"
         )
-        self.mailbox.messages.append(added.encode() + content)
+        self.mailbox.put(added.encode() + content)
 
 
 @dataclass
@@ -229,7 +228,7 @@ class World:
     names: NameServer
     front: Front
     relay: EvilServer
-    mailbox: ImapServer
+    mailbox: imap_server.Server
     signer: Signer
     pages_tls: ssl.SSLContext
     local_tls: ssl.SSLContext
@@ -253,7 +252,7 @@ def world(folder: Path) -> Iterator[World]:
         described = website.publication()
         _skip_last_month(engine)
         site = stack.enter_context(website.serving(engine, folder / "digest.db-spool", described))
-        mailbox = stack.enter_context(imap_server(serving(local)))
+        mailbox = stack.enter_context(imap_server.running(serving(local)))
         front = Front(serving(pages), site)
         stack.callback(front.close)
         relay = stack.enter_context(EvilServer({"EHLO": EHLO}, tls=serving(local)))
@@ -344,8 +343,7 @@ def patient(world: World) -> Iterator[Patient]:
     world.names.asked.clear()
     world.front.script, world.front.dated = None, ""
     world.front.seen.clear()
-    world.mailbox.messages.clear()
-    world.mailbox.moved.clear()
+    world.mailbox.folders = {"INBOX": {}}
     receiver = Receiver(world.mailbox, world.signer)
     world.relay.deliver = lambda caught: receiver.take(caught)
     engine = open_engine(f"sqlite:///{world.folder}/digest.db")
@@ -362,7 +360,11 @@ def installation(world: World, engine: Engine) -> Installation:
         sender_address=f"letters@{DOMAIN}", base_url=f"https://{PAGES}", reply_to=f"Desk <desk@{DOMAIN}>"
     )
     account = Account(
-        host="127.0.0.1", port=world.mailbox.port, username=USER, password=PASSWORD, tls=world.local_tls
+        host="127.0.0.1",
+        port=world.mailbox.port,
+        username=imap_server.USERNAME,
+        password=imap_server.PASSWORD,
+        trust=world.local_tls,
     )
     relay = Relay(
         host="127.0.0.1",

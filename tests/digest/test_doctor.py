@@ -22,7 +22,7 @@ from digest.doctor.examine import kept, unreadable
 from digest.doctor.installation import Asked
 from digest.doctor.line import GROUP, Level, Line, passed
 from digest.doctor.machine import Disk, clock_judged, disk_judged, python_judged
-from digest.doctor.mailbox import Folder
+from digest.doctor.mailbox import Folder, OnServer
 from digest.doctor.one_click import Answer, Certificate, certificate_judged
 from digest.errors import DigestError
 from digest.health import beat
@@ -241,14 +241,15 @@ def test_a_letter_that_the_reader_of_reports_took_first_is_found(here: Patient) 
     """D-7: it lies in the folder of what was read then."""
     account = here.installation.account
     assert account is not None
-    here.world.mailbox.moved.append(b"Subject: [Test] digest doctor a1b2\r\n\r\nmoved\r\n")
-    assert account.holding("a1b2") == here.world.mailbox.moved[0]
-    assert account.holding("c3d4") is None
+    moved = b"Subject: [Test] digest doctor a1b2\r\n\r\nmoved\r\n"
+    here.world.mailbox.put(moved, folder="INBOX.Processed")
+    assert OnServer(account).holding("a1b2") == moved
+    assert OnServer(account).holding("c3d4") is None
 
 
 def test_a_mailbox_must_be_the_one_it_says(here: Patient) -> None:
     """D-7: its certificate is checked before the password is said."""
-    here.account(tls=ssl.create_default_context())
+    here.account(trust=ssl.create_default_context())
     (line,) = [line for line in here.lines() if line.mend and line.name != "python"]
     assert (line.name, line.level) == ("mailbox", FAIL)
     assert "certificate" in line.found

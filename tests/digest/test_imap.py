@@ -1,6 +1,5 @@
 """A bounce mailbox on an IMAP server: over checked TLS only, moved and never deleted, kept first."""
 
-import ssl
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +8,12 @@ import pytest
 from sqlalchemy import Engine
 
 from digest.errors import DigestError
-from digest.returns.imap import Account, arrived_by_imap
+from digest.mailbox import Account
+from digest.returns.imap import arrived_by_imap
 from digest.returns.keeping import Collected, collect
 from digest.returns.parts import LONGEST
 from tests.digest import imap_server, returning
+from tests.digest.evil_server import certificate, serving, trusting
 from tests.digest.imap_server import PASSWORD, USERNAME, Server
 from tests.digest.reports import dsn, in_words
 
@@ -20,20 +21,21 @@ from tests.digest.reports import dsn, in_words
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The server's certificate and key."""
-    return imap_server.certificate(tmp_path_factory.mktemp("imap"))
+    return certificate(tmp_path_factory.mktemp("imap"), "localhost")
 
 
 @pytest.fixture
 def server(pem: Path) -> Iterator[Server]:
     """A running server with two messages."""
-    with imap_server.serving(pem) as running:
+    with imap_server.running(serving(pem)) as running:
         running.put(dsn(), in_words("Nobody knows."))
         yield running
 
 
 def account(server: Server, pem: Path, password: str = PASSWORD) -> Account:
-    trust = ssl.create_default_context(cafile=str(pem.with_suffix(".crt")))
-    return Account(host="localhost", port=server.port, username=USERNAME, password=password, trust=trust)
+    return Account(
+        host="localhost", port=server.port, username=USERNAME, password=password, trust=trusting(pem)
+    )
 
 
 def test_what_is_kept_is_moved_and_nothing_is_deleted(

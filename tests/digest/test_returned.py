@@ -23,6 +23,8 @@ from tests.digest.reports import BOUNCE, DOMAIN, FIELDS, LEAVE, MESSAGE_ID, RING
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "200"))
 #: mutated reports, over all samples; 0.4 ms to 60 ms each
 MUTATIONS = int(os.environ.get("PROVE_MUTATIONS", "460"))
+#: seconds of a processor for one message (B-4)
+LONGEST_READING = 2.0
 SEED = int(os.environ.get("PROVE_SEED", "1"))
 
 
@@ -397,6 +399,7 @@ def test_what_lies_beyond_a_mebibyte_is_not_looked_at() -> None:
     assert len(parts) <= 101
 
 
+NESTED = b'--=_b\nContent-Type: multipart/mixed; boundary="=_n"\n\n--=_n\n\n'
 MEBIBYTE = {
     "lines": dsn() + b"\n" * LONGEST,
     "one line": in_words("not delivered") + b"a@" * LONGEST,
@@ -411,15 +414,25 @@ MEBIBYTE = {
     "a diagnostic": dsn(FIELDS + " 5.1" * (LONGEST // 4)),
     "base64": dsn("QUJD" * (LONGEST // 4), encoding="base64"),
     "commas": in_words("not delivered\n" + ", a@" * (LONGEST // 4)),
+    "parts in parts": dsn() + NESTED * (LONGEST // len(NESTED)),
+    "every part another": dsn() + b"".join(NESTED.replace(b"=_n", b"%d" % n) for n in range(12_000)),
+    "quoted-printable": dsn("=41=\n" * (LONGEST // 5), encoding="quoted-printable"),
+    "fields in quoted-printable": in_words("not delivered\n" + "Final-Recipient=3D=20" * (LONGEST // 21)),
+    "lines for every reader": in_words("not delivered\n" + f"{'x' * 240}@{'y.' * 120}z <\n" * 2000),
+    "spaces": in_words("not delivered\n" + (" " * 499 + "\n") * 2000),
+    "recipients that failed": b"X-Failed-Recipients: a@b.example\n" * 30_000 + in_words("not delivered"),
+    "addresses to tell apart": in_words("not delivered\n" + "".join(f"<a{n}@b.cd>\n" for n in range(9**5))),
+    "carriage returns": in_words("not delivered") + b"\r" * LONGEST,
+    "a complaint": complaint().replace(b"Version", b"Original-Rcpt-To: a@b.example\n" * 30_000 + b"Version"),
 }
 
 
 @pytest.mark.parametrize("name", MEBIBYTE)
 def test_a_mebibyte_made_to_be_slow_takes_no_longer_than_any(name: str) -> None:
-    """B-4: two seconds at most; the bound here only catches what hangs."""
+    """B-4."""
     began = time.process_time()
     check_bounded(reading(MEBIBYTE[name]))
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < LONGEST_READING
 
 
 # Real reports.
@@ -472,7 +485,7 @@ def test_real_reports_are_read_however_they_are_damaged(samples: dict[str, bytes
         raw = mutated(raws[number % len(raws)], chance.choice(raws), chance)
         began = time.process_time()
         check_bounded(reading(raw))
-        assert time.process_time() - began < 20, f"seed {SEED}, mutation {number}"
+        assert time.process_time() - began < LONGEST_READING, f"seed {SEED}, mutation {number}"
 
 
 def mutated(raw: bytes, other: bytes, chance: random.Random) -> bytes:

@@ -1,5 +1,6 @@
 """A publication of its own for each journey: a folder, settings, a real SMTP server, the real commands."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -56,6 +57,8 @@ class Mailbox:
     letters: list[tuple[str, bytes]] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
+    #: whose letters are answered only when they are taken from here
+    held: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def handle_RCPT(
@@ -68,6 +71,8 @@ class Mailbox:
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         to = envelope.rcpt_tos[0]
+        while to in self.held:
+            await asyncio.sleep(0.02)
         answer = self.answers.get(to, "250 2.0.0 taken")
         if answer.startswith("2"):
             with self.lock:

@@ -13,6 +13,7 @@ from digest import database
 from digest.settings import load
 from subscribers.tokens import Keyring, Purpose
 from tests.digest import imap_server
+from tests.digest.evil_server import certificate, serving
 from tests.digest.reports import dsn
 from tests.digest.returning import DEAD, FULL
 from tests.journeys.conftest import Answer, Mailbox, Publication
@@ -129,9 +130,9 @@ def test_cron_reads_the_mailbox_and_says_once_when_it_cannot(
     sent: Publication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The contract's `digest run` reads bounces."""
-    pem = imap_server.certificate(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(pem.with_suffix(".crt")))
-    with imap_server.serving(pem) as server:
+    pem = certificate(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    with imap_server.running(serving(pem)) as server:
         server.put(report(sent, 1), report(sent, 2, FULL))
         account = {"USERNAME": imap_server.USERNAME, "PASSWORD": f"'{imap_server.PASSWORD}'"}
         names = {f"IMAP_{name}": value for name, value in account.items()}

@@ -20,6 +20,7 @@ from tests.digest.test_desk_issue_in_browser import letter, until
 from tests.digest.website import Site, running
 
 from .conftest import READERS, SEPTEMBER, Mailbox, Publication
+from .test_restored import dispatching
 
 __all__ = ["browser"]
 
@@ -80,6 +81,11 @@ def looked_at(page: Any, scripts: bool, words: str) -> None:
     page.get_by_text(words).wait_for()
 
 
+def months_say(page: Any, words: str) -> bool:
+    press(page, "Months", stays=False)
+    return bool(page.get_by_text(words).count())
+
+
 def titles(page: Any) -> list[str]:
     with suppress(Error):
         found: list[str] = page.locator("#items .title bdi").all_inner_texts()
@@ -96,7 +102,7 @@ def test_a_month_at_the_desk_by_keyboard(
     monkeypatch: pytest.MonkeyPatch,
     scripts: bool,
 ) -> None:
-    """Imported, ordered, edited, seen, tested, mended, approved; and those bytes are what readers get."""
+    """Imported, ordered, edited, seen, tested, mended, approved, watched; those bytes are what readers get."""
     publication("posts", "import", publication.feed(*SEPTEMBER))
     publication("issue", "build", "2015-09")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{WORDS}\n"))
@@ -149,9 +155,18 @@ def test_a_month_at_the_desk_by_keyboard(
         assert "The mill" in mail.get_body(("plain",)).get_content()
         press(page, "Approve for 2 people", stays=False)
         page.get_by_text("approved by").wait_for()
-        # Its sending has a room of its own; here it goes out as cron would send it.
         mailbox.letters.clear()
-        publication("dispatch", "2015-09")
+        mailbox.held.add(READERS[1])
+        with dispatching(publication) as process:
+            until(lambda: months_say(page, "1 of 2 letters accepted"), True)
+            press(page, "1 of 2 letters accepted", stays=False)
+            page.get_by_role("heading", name="Sending September 2015").wait_for()
+            mailbox.held.clear()
+            assert process.wait(20) == 0
+        if not scripts:
+            press(page, "Look again", stays=False)
+        page.get_by_role("heading", name="Report of September 2015").wait_for()
+        assert page.locator(".sum .number").first.inner_text() == "2"
         assert mailbox.recipients() == list(READERS)
         for _to, sent in mailbox.letters:
             text = message_from_bytes(sent, policy=default).get_body(("plain",)).get_content()
