@@ -102,7 +102,7 @@ def test_a_month_at_the_desk_by_keyboard(
     monkeypatch: pytest.MonkeyPatch,
     scripts: bool,
 ) -> None:
-    """Imported, ordered, edited, seen, tested, mended, approved, watched; those bytes are what readers get."""
+    """A month is imported, shaped, seen, tested, mended, approved and watched; readers get those bytes."""
     publication("posts", "import", publication.feed(*SEPTEMBER))
     publication("issue", "build", "2015-09")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{WORDS}\n"))
