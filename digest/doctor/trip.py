@@ -48,7 +48,8 @@ def made(on: Installation, asked: Asked, tools: Tools) -> Trip:
     sent = _out(on, tools, asked.seed)
     if sent.refused:
         return Trip(failed("seed", f"the relay refused it: {sent.refused}", "see the lines of the relay"))
-    box = Folder(asked.folder) if asked.folder else on.account and OnServer(on.account)
+    mailbox = OnServer(on.account) if on.account else None
+    box = Folder(asked.folder) if asked.folder else mailbox
     if box is None:
         # Nothing is wrong: a person reads that mailbox.
         how = "save it there with all its headers, then `digest doctor --letter FILE`"
