@@ -83,7 +83,8 @@ digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace digest.sending.spread
 digest.sending.commits digest.sending.connection
-digest.mailbox digest.returns.imap
+digest.mailbox
+digest.returns.imap
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile
 digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting digest.metrics
 digest.sending.survey
