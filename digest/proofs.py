@@ -6,7 +6,7 @@ letter of 60 posts takes half a second, so it is kept by all that it is made of:
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlmodel import Session
@@ -54,12 +54,13 @@ class Proofs:
         """The approved *issue* as it would come out now, with the holes and the number of what is frozen."""
         return self._made(*self._key(session, issue))
 
-    def at_hand(self, session: Session, issue: Issue) -> Made | None:
+    def at_hand(self, session: Session, issue: Issue, page: Page | None = None) -> Made | None:
         """What `of` would give, with its findings, or of an approved issue `again`, where it is made already.
 
-        Nobody waits here, not even while another letter is being made.
+        *page* is what the press makes of *issue*, where that is known. Nobody waits here, not even while another
+        letter is being made.
         """
-        found = self._kept.get(self._key(session, issue))
+        found = self._kept.get(self._key(session, issue, page))
         return found if found and (found.findings is not None or issue.status is Status.APPROVED) else None
 
     def prepare(self, session: Session, issue: Issue, now: datetime) -> None:
@@ -77,11 +78,12 @@ class Proofs:
                     made.findings = self.press.checked(made.rendered, made.page, now)[1]
         return made.findings + self.press.told(session, issue, made.meant, made.page)
 
-    def _key(self, session: Session, issue: Issue) -> tuple[Page, str]:
+    def _key(self, session: Session, issue: Issue, page: Page | None = None) -> tuple[Page, str]:
+        page = page or self.press.page(session, issue)
         if issue.status is not Status.APPROVED:
-            return self.press.page(session, issue), self.press.nonce(issue)
+            return page, self.press.nonce(issue)
         frozen = frozen_of(session, issue)
-        return self.press.page(session, issue, frozen.number), frozen.nonce
+        return replace(page, number=frozen.number), frozen.nonce
 
     def _made(self, page: Page, nonce: str) -> Made:
         with self._lock:

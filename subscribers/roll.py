@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from sqlalchemy import String, type_coerce
 from sqlmodel import Session, col, func, or_, select
 
 from subscribers.models import Cause, State, Subscriber
@@ -71,10 +72,13 @@ def search(
 ) -> list[Subscriber]:
     """Whose address or name holds *text*, in *state* if given: the latest to come first, *most* at once.
 
-    *before* is the id of the last one of the part before.
+    *before* is the id of the last one of the part before. Where *text* is an address in full, it is the only
+    one.
     """
     statement = select(Subscriber).where(col(Subscriber.address) != "")
-    if text:
+    if text and find(session, text.casefold()):
+        statement = statement.where(col(Subscriber.address_key) == text.casefold())
+    elif text:
         statement = statement.where(
             or_(
                 col(Subscriber.address_key).contains(text.casefold(), autoescape=True),
@@ -82,7 +86,9 @@ def search(
             )
         )
     if state is not None:
-        statement = statement.where(col(Subscriber.state) == state)
+        # Every row is looked at for *text*: in the order of the index SQLite takes half as long again.
+        which = type_coerce(col(Subscriber.state), String)
+        statement = statement.where((which.concat("") if text else which) == str(state))
     if before is not None:
         statement = statement.where(col(Subscriber.id) < before)
     return list(session.exec(statement.order_by(col(Subscriber.id).desc()).limit(most)))

@@ -192,7 +192,7 @@ class Draft:
                 if "look" in request.query_params:
                     self.proofs.prepare(session, issue, now)
                 # To make a letter and to look at it takes longer than anybody likes to wait for a page.
-                letter = self.proofs.at_hand(session, issue)
+                letter = self.proofs.at_hand(session, issue, page)
                 if letter and letter.findings is not None and issue.status is Status.DRAFT:
                     findings = self.proofs.findings(session, issue, letter, now)
             except DigestError as error:
