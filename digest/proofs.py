@@ -57,8 +57,8 @@ class Proofs:
     def at_hand(self, session: Session, issue: Issue, page: Page | None = None) -> Made | None:
         """What `of` would give, with its findings, or of an approved issue `again`, where it is made already.
 
-        *page* is what the press makes of *issue*, where that is known. Nobody waits here, not even while another
-        letter is being made.
+        *page* is what the press makes of *issue*, where that is known. Nobody waits here, not even while
+        another letter is being made.
         """
         found = self._kept.get(self._key(session, issue, page))
         return found if found and (found.findings is not None or issue.status is Status.APPROVED) else None

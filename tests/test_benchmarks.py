@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import freezing, personalising, pictures, rendering, testing
+from benchmarks import desking, freezing, personalising, pictures, rendering, testing
 from benchmarks.claims import CLAIMS, ByTests, Claim, Outcome, Result, judged, large_export, worst
 from benchmarks.importing import Imported
 from benchmarks.machine import Machine, machine
@@ -262,6 +262,17 @@ def test_personalising_and_freezing_are_measured_on_little() -> None:
     (slow,) = freezing.tables(rows, {**seconds, "PostgreSQL": 15.0}, 20, 20)
     assert "missed" in slow.remark
     assert all(row.per_second > 0 for some in (letters, rows) for row in some)
+
+
+def test_the_desk_answers_all_that_is_asked_for() -> None:
+    small = desking.proven(0, people=1000, posts=3, rounds=2, patience=10)
+    assert small.outcome is Outcome.HOLDS, small.figures
+    page, change = desking.Row("months", 9, 9, 149, 9), desking.Row(desking.REFRESH, 9, 9, 399, 9)
+    assert desking.judged([page, change]).outcome is Outcome.HOLDS
+    late = replace(page, p95=150)
+    assert desking.judged([late, change]).outcome is Outcome.FAILS
+    assert "p95 150 of 150" in desking.judged([late, change]).figures
+    assert desking.judged([page, replace(change, p95=400)]).outcome is Outcome.FAILS
 
 
 @pytest.mark.browser

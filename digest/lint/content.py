@@ -120,7 +120,7 @@ def preheader(tree: Tree, page: Page) -> Iterator[Finding]:
     """Point preheader."""
     length = len(page.preheader)
     if length not in PREHEADER:
-        message = f"It has {length} characters; inboxes show 40 to 130 of them."
+        message = f"The preheader has {length} characters; inboxes show 40 to 130 of them."
         yield warning("preheader", "issue", message, "Write a preheader of one sentence.")
     bodies = tree.all("body")
     first = "".join("".join(body.itertext()) for body in bodies)

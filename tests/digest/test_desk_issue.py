@@ -104,7 +104,7 @@ def test_what_is_out_says_why_and_late_posts_are_offered(room: Room) -> None:
     shown = room.ben.get(HERE).text
     assert "late: no issue has it and its month is closed" in shown
     assert "digest issue edit" not in shown
-    assert "it has no date<bdi>: `digest posts date guid-6 YYYY-MM-DD` gives it one" in shown
+    assert "it has no date<bdi>: <code>digest posts date guid-6 YYYY-MM-DD</code> gives it one" in shown
     assert shown.count(">Take it up<") == 1
     with reading(room.site.engine) as session:
         late = session.exec(select(Post.id).where(col(Post.title) == "Late")).one()

@@ -1,5 +1,6 @@
 """The desk's frame: templates of `desk/`, one look, and headers that let a page load only what is ours."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from digest.letter.page import Publication
 from digest.letter.templates import environment
@@ -43,6 +44,7 @@ _FILES = {
     "sending.css": "text/css",
     "sending.js": "text/javascript",
 }
+_CODE = re.compile("`([^`]+)`")
 #: the rooms, as the navigation names them
 ROOMS = (("", "Months"), ("subscribers", "Subscribers"), ("sources", "Sources"), ("settings", "Settings"))
 
@@ -53,13 +55,14 @@ class Frame:
     def __init__(self, publication: Publication, theme: Theme, templates_dir: Path | None) -> None:
         """Nothing is read again later: a changed template shows after a restart."""
         self.publication = publication
+        self._theme = theme
         #: of every answer that is for one editor
         self.headers = _HEADERS
         #: what every path of the desk begins with
         self.root = f"{urlsplit(publication.base_url).path}{DESK}"
         self._templates = environment(templates_dir)
         self._templates.filters |= {
-            "moment": self.moment, "day": self.day, "month": self.month, "clock": self.clock,
+            "moment": self.moment, "day": self.day, "month": self.month, "clock": self.clock, "coded": coded,
         }  # fmt: skip
         self._files = {
             name: self._templates.get_template(f"desk/{name}").render(theme=theme).encode() for name in _FILES
@@ -125,7 +128,7 @@ class Frame:
 
     def plain(self, text: str) -> Response:
         """*text* as it is, to be seen in a frame of ours."""
-        page = self._templates.get_template("desk/plain.html").render(text=text)
+        page = self._templates.get_template("desk/plain.html").render(text=text, theme=self._theme)
         return self.letter(page, pictures=False)
 
     def go(self, path: str) -> Response:
@@ -142,6 +145,12 @@ class Frame:
     def wrong(self, visit: Visit | None, status: int) -> Response:
         """The page for what is not there, or did not work."""
         return self.show("wrong", visit, status, code=status)
+
+
+def coded(text: str) -> Markup:
+    """*text*, with what stands between backticks, as the terminal shows it, as code; pure."""
+    # What is not ours is escaped before; a backtick means nothing in HTML.
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def rooms(
