@@ -163,6 +163,7 @@ def desk_of(settings: Settings, engine: Engine, examine: Callable[[], Sequence[L
         examine=examine,
         secret=settings.keys[0],
         random=secrets.token_urlsafe,
+        compiled=True,
         now=clock,
     )
 

@@ -34,7 +34,7 @@ def holes(letter: Opened, tree: Tree, text: str, page: Page) -> Iterator[Finding
     for address in addresses(tree):
         if address.host.endswith(".invalid"):
             message = f"{shortened(address.url)} leads to a host that cannot exist."
-            yield error("holes", address.place, message, TEMPLATE)
+            yield error("holes", address.place, message, "Correct it where it was written.")
     bare = [(element.text or "").strip() for element in tree.elements]
     ends = [line.strip().rpartition(": ")[2] for line in text.split("\n")]
     for place, pieces in (("HTML", bare), ("text", ends)):

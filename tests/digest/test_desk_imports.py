@@ -47,3 +47,19 @@ def test_an_import_is_told_with_what_was_taken_and_what_was_left_out(tmp_path: P
 
 def test_everything_that_may_become_of_a_row_has_its_words() -> None:
     assert list(SAID) == list(Verdict)
+
+
+def test_somebody_is_found_by_a_part_or_by_the_whole_address(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "digest.db") as site:
+        ben = Visitor.logged_in(site, editor(site, "ben@example.org"))
+        for name in ("anna", "joanna", "zoe"):
+            site.person(name)
+
+        def found(asked: str) -> list[str]:
+            shown = ben.get(f"/desk/subscribers?{asked}").text
+            return re.findall(r'dir="ltr">(\w+)@example.org</a>', shown)
+
+        assert found("q=anna") == found("q=anna&state=active") == ["joanna", "anna"]
+        assert found("q=ANNA@example.org") == ["anna"]
+        assert found("q=anna&state=bounced") == found("state=bounced") == []
+        assert found("state=active") == ["zoe", "joanna", "anna"]

@@ -15,10 +15,12 @@ from digest.errors import DigestError
 from digest.issue.approve import frozen_of
 from digest.issue.compose import issue_of, items_of
 from digest.letter.preview import in_scheme, parts_of
+from digest.letter.theme import Theme
 from digest.models import Issue, Notice, Post, Status
 from digest.month import Month
 from digest.press import Press
 from digest.web.desk.approval import difference, moment_of
+from digest.web.desk.frame import Frame, coded
 from tests.digest.desk import Visitor, draft, editor, open_desk, press_of
 from tests.digest.evil_server import EvilServer
 from tests.digest.website import NOW, Answer, Site, publication
@@ -204,7 +206,10 @@ def test_the_frame_shows_exactly_what_would_go(room: Room) -> None:
     # Nothing but the conditions and what is declared differs from the bytes.
     strip = re.compile(r"\((?:min-width:0|max-width:0|prefers-color-scheme: dark)\)|light dark|dark|light")
     assert strip.sub("", light.text) == strip.sub("", dark) == strip.sub("", parts.html)
-    assert "Post 1" in room.ben.get(f"{HERE}/letter?part=text").text
+    text = room.ben.get(f"{HERE}/letter?part=text").text
+    assert "Post 1" in text
+    # Behind the frame is white: without a ground of its own, dark text would be white on white.
+    assert {Theme().dark.paper, Theme().dark.ink} <= set(re.findall(r"#\w{6}", text))
     head = room.ben.get(f"{HERE}/letter?part=headers").text
     assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in head
     for_zoe = room.ben.get(f"{HERE}/letter?reader=zoe").text
@@ -366,7 +371,9 @@ def test_an_issue_there_is_not_is_a_page(room: Room) -> None:
         for path in ("", "/letter", "/approve", "/test"):
             assert room.ben.get(f"/desk/issues/{month}{path}").status == 404
     # One without posts, skipped, is shown, and has nothing to approve.
-    assert "skipped" in room.ben.get("/desk/issues/2015-08").text
+    skipped = room.ben.get("/desk/issues/2015-08").text
+    assert "skipped" in skipped
+    assert "as it was approved" not in skipped
     assert "nothing to approve" in room.ben.get("/desk/issues/2015-08/approve").text
 
 
@@ -390,6 +397,21 @@ def test_the_letter_follows_a_change_of_sixty_posts_at_once(tmp_path: Path) -> N
         with reading(site.engine) as session:
             rendered, _page = press.render(session, issue_of(session, MONTH))
         assert letter == in_scheme(parts_of(press.sample(rendered, NOW)).html, "light")
+
+
+def test_commands_in_what_is_told_are_code_and_nothing_of_it_is_html() -> None:
+    told = coded("type `digest run`, not `<b>` & <i>, nor a lone `")
+    assert told == "type <code>digest run</code>, not <code>&lt;b&gt;</code> &amp; &lt;i&gt;, nor a lone `"
+
+
+def test_pages_are_compiled_and_a_broken_one_of_ones_own_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "desk" / "months.html").write_text("{% if %}")
+    frame = Frame(publication(), Theme(), tmp_path)
+    frame.compile()
+    ready = {Path(one.filename or "").name for one in frame._templates.cache.values()}
+    assert {"issue.html", "growth.html", "sending.html"} <= ready
+    assert "months.html" not in ready
 
 
 def test_a_difference_is_what_differs_and_a_little_around_it() -> None:

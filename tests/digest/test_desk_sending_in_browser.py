@@ -162,6 +162,8 @@ def test_axe_finds_nothing_where_letters_go_out(site: Site, browser: Any) -> Non
     page.goto(local(site, HERE))
     page.locator("h1", has_text="Report of").wait_for()
     judged(page, "report", found)
+    edges = page.eval_on_selector_all(".sum th", "all => all.map(one => one.getBoundingClientRect().left)")
+    assert len(set(edges)) == 1, "a line without letters stands where the others do"
     page.context.close()
     sys.stdout.write("".join(f"{name}: {html}\n" for name, html in found.items()))
     assert found == {}
