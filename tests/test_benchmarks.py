@@ -210,26 +210,36 @@ def test_a_large_export_is_imported_by_a_process_whose_memory_is_told() -> None:
 
 def test_proofs_are_a_page_and_an_exit_code(tmp_path: Path) -> None:
     claims = [
-        Claim("one", "It holds.", "10", lambda seed: Result(Outcome.HOLDS, f"{seed} seen", ["a word"])),
+        Claim(
+            "one",
+            "It holds.",
+            "10",
+            lambda seed: Result(Outcome.HOLDS, f"{seed} | seen", ["a word", "another"]),
+        ),
         Claim("two", "It is not here.", "1", lambda seed: Result(Outcome.NOT_RUN, "no browser")),
     ]
     proofs = [replace(proof, seconds=1.5) for proof in proven(claims, 4711)]
     failed = Proof(claims[0], Result(Outcome.FAILS, "seen 9"), 60)
 
-    write(tmp_path / "proofs.md", proofs, 4711, WHERE, ON)
-
+    page = tmp_path / "proofs.md"
+    write(page, claims, proofs, 4711, WHERE, ON, "abc1234")
     assert (exit_code(proofs), exit_code([*proofs, failed])) == (0, 1)
     assert line(failed) == "one: fails (60 s): seen 9"
-    assert (
-        (tmp_path / "proofs.md")
-        .read_text()
-        .endswith(
-            "| claim | count | outcome | figures | seconds | seed |\n"
-            "| --- | ---: | --- | --- | ---: | --- |\n"
-            "| It holds. | 10 | holds | 4711 seen | 2 | `4711` |\n"
-            "| It is not here. | 1 | not run | no browser | 2 | `4711` |\n\n"
-            "## In the words of the tests: one\n\n    a word\n"
-        )
+    assert page.read_text().endswith(
+        "| claim | count | outcome | figures | seconds | seed | proven |\n"
+        "| --- | ---: | --- | --- | ---: | --- | --- |\n"
+        "| It holds. | 10 | holds | 4711 \\| seen | 2 | `4711` | 2026-11-22 abc1234 |\n"
+        "| It is not here. | 1 | not run | no browser | 2 | `4711` | 2026-11-22 abc1234 |\n\n"
+        "## In the words of the tests: one\n\n    a word\n    another\n"
+    )
+    whole = page.read_text()
+
+    write(page, claims, proofs[1:], 4711, WHERE, ON, "abc1234")
+    assert page.read_text() == whole
+    write(page, claims, [failed], 12, WHERE, ON, "")
+    assert page.read_text().endswith(
+        "| It holds. | 10 | fails | seen 9 | 60 | `12` | 2026-11-22 |\n"
+        "| It is not here. | 1 | not run | no browser | 2 | `4711` | 2026-11-22 abc1234 |\n"
     )
 
 

@@ -90,6 +90,7 @@ digest.sending.outcome digest.sending.accepting digest.outbox digest.forgetting 
 digest.sending.survey
 digest.accounts.editors
 digest.sending.heartbeat digest.proofs
+digest.sending.making
 digest.sending.courier digest.postroom
 digest.sending.dispatch
 digest.sending.handing

@@ -6,7 +6,8 @@ For every letter the order is
 
 and where the relay takes letters in chunks (see `smtp`), for some letters together
 
-    still welcome? mark, durably -> build -> MAIL, RCPT, BDAT with the letter -> settle
+    build, while the answers before are on their way -> still? mark, durably -> MAIL, RCPT, BDAT with the
+    letter -> settle
 
 Where an envelope travels with the dot of the letter before, its letter is marked while that dot's answer
 is on its way. So whatever ends the process leaves in doubt at most one letter per connection; or two, or
@@ -14,51 +15,29 @@ those few.
 """
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import monotonic
-from typing import NamedTuple
 
 from digest.errors import Stopped
 from digest.models import Delivered
 from digest.sending.breaker import Heard
 from digest.sending.commits import Welcome
 from digest.sending.ledger import Leased, Settlement
+from digest.sending.making import Letter, Made, begun, made_of, settle_unsent
 from digest.sending.outcome import settlement
 from digest.sending.parcel import Parcel
 from digest.sending.relay import RelayRefused, RelayUnavailable
 from digest.sending.replies import Verdict
 from digest.sending.round import Over, Round
-from digest.sending.smtp import Lacking, Sent, Wire, connect
+from digest.sending.smtp import Sent, Wire, connect
 from subscribers.audience import Recipient
 
 #: on how many connections one letter may be lost before its dot, until it waits for a later run
 TRIES = 3
 #: seconds after which a reader is asked for again, where the answer to the dot before took so long
 FRESH = 1.0
-
-
-@dataclass(slots=True)
-class _Letter:
-    """A letter that this connection has to bring to its outcome."""
-
-    leased: Leased
-    dated_at: datetime
-    #: how many connections were lost with it, before its dot
-    lost: int = 0
-    #: its recipient's, in lower case, as it was last made
-    domain: str = ""
-
-
-class _Made(NamedTuple):
-    """The same, made for a recipient as the store had them."""
-
-    letter: _Letter
-    recipient: Recipient
-    parcel: Parcel
 
 
 @dataclass(slots=True)
@@ -70,7 +49,7 @@ class _Claim:
     #: on the monotonic clock
     asked_at: float
     #: the following one, once it is made
-    made: _Made | None = None
+    made: Made | None = None
 
 
 class _Changed(Exception):
@@ -92,13 +71,15 @@ class Courier(threading.Thread):
         self._is_first = is_first
         self._wire: Wire | None = None
         #: whose MAIL, RCPT and DATA went ahead with the last dot
-        self._ahead: _Made | None = None
+        self._ahead: Made | None = None
         #: that letter's, asked for when it went ahead
         self._claim: _Claim | None = None
         #: the one whose dot has not gone
-        self._current: _Letter | None = None
+        self._current: Letter | None = None
         #: to be sent on this connection, perhaps marked already, and surely not sent yet
-        self._unsent: list[_Letter] = []
+        self._unsent: list[Letter] = []
+        #: of these, by id, what was made for this connection already
+        self._ready: dict[int, Made] = {}
         #: what it died of; None: it ended in order
         self.error: BaseException | None = None
 
@@ -139,22 +120,18 @@ class Courier(threading.Thread):
             elif letter := self._next():
                 self._deliver(wire, letter)
 
-    def _next(self) -> _Letter | None:
+    def _next(self) -> Letter | None:
         """The letter that comes next; None where another courier was quicker."""
         if self._ahead is not None:
             return self._ahead.letter
         if self._unsent:
             return self._unsent.pop(0)
         leased = self._round.next()
-        return self._begun([leased])[0] if leased else None
-
-    def _begun(self, leased: Sequence[Leased]) -> list[_Letter]:
-        now = self._round.now().astimezone(UTC)
-        return [_Letter(one, one.dated_at or now) for one in leased]
+        return begun(self._round, [leased])[0] if leased else None
 
     # One letter at a time.
 
-    def _deliver(self, wire: Wire, letter: _Letter) -> None:
+    def _deliver(self, wire: Wire, letter: Letter) -> None:
         """The letter comes to its outcome, or is tried again."""
         self._current = letter
         sent = self._send(wire, letter)
@@ -165,12 +142,12 @@ class Courier(threading.Thread):
         if sent is not None:
             self._take([(letter, sent)])
 
-    def _send(self, wire: Wire, letter: _Letter) -> Sent | None:
+    def _send(self, wire: Wire, letter: Letter) -> Sent | None:
         """What came of one try; None where there was none to make, which is settled."""
         made, self._ahead = self._ahead, None
         if made is None or not wire.has_opened(made.parcel):
             self._forget_claim()
-            made = self._made(wire, letter, self._round.recipient(letter.leased.subscriber_id))
+            made = made_of(self._round, wire, letter, self._round.recipient(letter.leased.subscriber_id))
         if made is None:
             return None
         try:
@@ -182,11 +159,11 @@ class Courier(threading.Thread):
             )
         except _Changed as changed:
             if isinstance(changed.found, str):
-                self._settle_unsent(letter, Delivered.SKIPPED, changed.found)
+                settle_unsent(self._round, letter, Delivered.SKIPPED, changed.found)
                 return None
             return Sent(Verdict.UNSENT, None, "the recipient has changed meanwhile", was_let_go=True)
 
-    def _before_dot(self, wire: Wire, made: _Made) -> Parcel | None:
+    def _before_dot(self, wire: Wire, made: Made) -> Parcel | None:
         """The letter is marked, durably; the one whose envelope travels with its dot."""
         if self._claim is not None and monotonic() - self._claim.asked_at > FRESH:
             self._forget_claim()
@@ -217,10 +194,10 @@ class Courier(threading.Thread):
                 if claim.made is None:
                     claim.following = None
 
-    def _make(self, wire: Wire, following: Leased, found: Welcome) -> _Made | None:
-        return self._made(wire, self._begun([following])[0], found[following.subscriber_id])
+    def _make(self, wire: Wire, following: Leased, found: Welcome) -> Made | None:
+        return made_of(self._round, wire, begun(self._round, [following])[0], found[following.subscriber_id])
 
-    def _claimed(self, wire: Wire, letter: _Letter) -> _Claim:
+    def _claimed(self, wire: Wire, letter: Letter) -> _Claim:
         """The letter's claim, on its way."""
         following = self._round.next_at_once() if wire.takes_ahead else None
         asked = [following.subscriber_id] if following else []
@@ -247,24 +224,50 @@ class Courier(threading.Thread):
         letters = self._volley(wire.window)
         if not letters:
             return
-        found = self._round.committer.claim({one.leased: one.dated_at for one in letters}).result()
-        made = [
-            one for letter in letters if (one := self._made(wire, letter, found[letter.leased.subscriber_id]))
-        ]
+        following = [one.leased.subscriber_id for one in self._unsent[len(letters) :]]
+        claim = self._round.committer.claim({one.leased: one.dated_at for one in letters}, following)
+        found = claim.result()
+        made = [one for letter in letters if (one := self._made_for(wire, letter, found))]
         # From here on they may be on the wire: what breaks now leaves them in doubt.
         del self._unsent[: len(letters)]
-        results = wire.send_all([one.parcel for one in made]) if made else []
+        parcels = [one.parcel for one in made]
+        results = wire.send_all(parcels, meanwhile=lambda: self._make_ready(wire, found)) if made else []
         self._take([(one.letter, sent) for one, sent in zip(made, results, strict=True)])
 
-    def _volley(self, window: int) -> list[_Letter]:
-        """The first of what is unsent, which is still there as that: whatever is raised, it is freed."""
+    def _volley(self, window: int) -> list[Letter]:
+        """The first of what is unsent, which is still there as that: whatever is raised, it is freed.
+
+        As many again follow there, where they are at hand.
+        """
         if not self._unsent:
-            self._unsent = self._begun(self._round.next_some(window))
+            self._unsent = begun(self._round, self._round.next_some(window))
+        while len(self._unsent) < 2 * window and (another := self._round.next_at_once()):
+            self._unsent += begun(self._round, [another])
         return self._unsent[:window]
+
+    def _made_for(self, wire: Wire, letter: Letter, found: Welcome) -> Made | None:
+        """As `_made` has it; what was made before counts where nothing has changed since."""
+        recipient = found[letter.leased.subscriber_id]
+        ready = self._ready.pop(letter.leased.id, None)
+        is_same = ready is not None and ready.letter is letter and ready.recipient == recipient
+        if is_same and not self._round.rests_until(letter.domain):
+            return ready
+        return made_of(self._round, wire, letter, recipient)
+
+    def _make_ready(self, wire: Wire, found: Welcome) -> None:
+        """While answers are on their way, the letters that follow are made."""
+        # Why the writing stopped is told by the next claim.
+        with suppress(Stopped):
+            for letter in self._unsent.copy():
+                made = made_of(self._round, wire, letter, found[letter.leased.subscriber_id])
+                if made is None:
+                    self._unsent.remove(letter)
+                else:
+                    self._ready[letter.leased.id] = made
 
     # What became of them.
 
-    def _take(self, results: list[tuple[_Letter, Sent]]) -> None:
+    def _take(self, results: list[tuple[Letter, Sent]]) -> None:
         """Each outcome is written down, or its letter is to be tried again; the run hears how it went."""
         now = self._round.now()
         settled: list[Settlement] = []
@@ -283,41 +286,7 @@ class Courier(threading.Thread):
             self._round.settle(settled)
         self._heed(results)
 
-    def _made(self, wire: Wire, letter: _Letter, recipient: Recipient | str) -> _Made | None:
-        """The finished letter; None where there can be none, which is settled."""
-        if isinstance(recipient, str):
-            self._settle_unsent(letter, Delivered.SKIPPED, recipient)
-            return None
-        letter.domain = recipient.address.rpartition("@")[2].lower()
-        if until := self._round.rests_until(letter.domain):
-            self._settle_unsent(letter, Delivered.DEFERRED, f"{letter.domain} is left in peace", until)
-            return None
-        try:
-            parcel = self._round.stencil.letter(recipient, letter.dated_at)
-            wire.require(parcel)
-        except Lacking as lacking:
-            self._settle_unsent(letter, Delivered.HELD, str(lacking))
-            return None
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one letter, the others go on (R-6)
-            reason = f"the letter cannot be made: {type(error).__name__}: {error}"
-            self._settle_unsent(letter, Delivered.HELD, reason)
-            return None
-        return _Made(letter, recipient, parcel)
-
-    def _settle_unsent(
-        self, letter: _Letter, state: Delivered, reason: str, due_at: datetime | None = None
-    ) -> None:
-        settled = Settlement(
-            delivery_id=letter.leased.id,
-            state=state,
-            at=self._round.now(),
-            due_at=due_at,
-            reason=reason,
-            was_tried=False,
-        )
-        self._round.settle([settled])
-
-    def _heed(self, results: list[tuple[_Letter, Sent]]) -> None:
+    def _heed(self, results: list[tuple[Letter, Sent]]) -> None:
         """The run hears how it went; raises `Stopped` where that ends it."""
         for _, sent in results:
             if sent.verdict is Verdict.REFUSED:
@@ -340,7 +309,7 @@ class Courier(threading.Thread):
         elif any(sent.verdict is not Verdict.UNSENT for _, sent in results):
             self._round.goes_well()
 
-    def _give_back(self, letter: _Letter) -> None:
+    def _give_back(self, letter: Letter) -> None:
         """Another connection has it; with its Date, which may be written down already."""
         self._round.give_back(letter.leased._replace(dated_at=letter.dated_at))
 
@@ -381,6 +350,7 @@ class Courier(threading.Thread):
         if self._wire is not None and self._wire.is_open and not self._wire.is_worn:
             return self._wire
         self._part()
+        self._ready.clear()
         self._wire = connect(self._round.relay)
         self._round.connected(+1)
         return self._wire

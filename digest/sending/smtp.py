@@ -155,11 +155,14 @@ class Wire:
             raise
         return self._dot(pieces, following, at_once, meanwhile)
 
-    def send_all(self, letters: Sequence[Parcel]) -> list[Sent]:
+    def send_all(
+        self, letters: Sequence[Parcel], meanwhile: Callable[[], object] = lambda: None
+    ) -> list[Sent]:
         """What became of each of *letters*, which travel together: never raises for what the other side does.
 
-        Any of them may be taken from the first byte on: that must be written down before. Raises
-        ValueError, before that byte, as `send` does, and for more than `window`.
+        Any of them may be taken from the first byte on: that must be written down before. *meanwhile* is
+        called while the answers are on their way, and must not raise. Raises ValueError, before that byte,
+        as `send` does, and for more than `window`.
         """
         for letter in letters:
             self._check(letter)
@@ -178,6 +181,8 @@ class Wire:
             written = sum(end <= self._client.written for end in ends)
             why = f"lost the connection after {Phase.BODY}: {what(error)}"
             is_leave = self.letters > 0 and written == 0 and isinstance(error, ConnectionError)
+        else:
+            meanwhile()
         results = [self._taken() for _ in range(written)]
         for number in range(written, len(letters)):
             # Its last octets did not go out, so nobody can have taken it; the first one may be to blame.

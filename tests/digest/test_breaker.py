@@ -333,7 +333,7 @@ def test_complaints_pause_the_issue_until_a_person_resumes_it(engine: Engine) ->
                 notices = session.exec(select(Notice)).all()
                 assert [one.subject for one in notices] == ["2015-09 is paused: complaints"] * reminders
                 assert "digest issue resume 2015-09" in notices[0].body
-                resume(session, session.get_one(Issue, issue_id))
+                resume(session, session.get_one(Issue, issue_id), "Anna", clock.at)
             # The same readers, by reports that came after somebody had resumed it.
             clock.at += timedelta(minutes=1)
             if reminders == 1:
