@@ -173,8 +173,11 @@ def month_in_words(month: Month, language: str) -> str:
 
 
 def day_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:
-    """ "September 12, 2015", "12 вересня 2015 р.": the day on the clocks of *zone*."""
-    return format_date(instant.astimezone(zone), "long", locale=locale_of(language))
+    """ "September 12, 2015", "12 вересня 2015 р.", "1er octobre 2015": the day on the clocks of *zone*."""
+    day, locale = instant.astimezone(zone), locale_of(language)
+    text = format_date(day, "long", locale=locale)
+    # CLDR has no ordinal in its patterns; in French the first day, and no other, is always written as one.
+    return re.sub(r"^1\b", "1er", text) if locale.language == "fr" and day.day == 1 else text
 
 
 def moment_in_words(instant: datetime, zone: ZoneInfo, language: str) -> str:

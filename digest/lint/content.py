@@ -18,6 +18,10 @@ HOLES = re.compile(
 )
 DRAFTS = re.compile(r"(?i:lorem ipsum)|\bTK(?:TK)*\b|\bTODO\b|\bFIXME\b|\bXXX\b")
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufffe\uffff]")
+#: UTF-8 that was read as Windows-1252: an accented letter, a quotation mark or a dash
+TWICE = re.compile(r"[ÃÂ][\u0080-\u009f¡-ª¬-º¼-¿]|â€[\u0080-\u009f™œ˜“”¦]")
+#: what only the source shows; our own mark and what Word reads are left
+NOTE = re.compile(rf"<!--(?!\[if|<!\[endif\]|{re.escape(END[4:])}).*?(?:-->|$)", re.DOTALL)
 ODD = re.compile(r"[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
 TEMPLATE = "Correct the template."
 
@@ -48,6 +52,10 @@ def drafts(letter: Opened, tree: Tree, text: str) -> Iterator[Finding]:
         for mark in sorted(set(DRAFTS.findall(content))):
             message = f"It says {mark!r}, as drafts do."
             yield warning("drafts", f"{place}: {mark}", message, "Finish the sentence, or leave it so.")
+    for note in sorted(set(NOTE.findall(tree.source))):
+        message = "Every reader can read this comment in the source of the letter."
+        mend = "Write it as {# … #} in the template: that is not sent."
+        yield warning("drafts", f"HTML: {shortened(note)}", message, mend)
 
 
 def characters(letter: Opened, tree: Tree, text: str) -> Iterator[Finding]:
@@ -60,6 +68,9 @@ def characters(letter: Opened, tree: Tree, text: str) -> Iterator[Finding]:
         for char, near in _first_of_each(ODD, content):
             message = f"U+{ord(char):04X} shows as a box."
             yield warning("characters", f"{place}: {near}", message, mend)
+        for pair, near in _first_of_each(TWICE, content):
+            message = f"{pair!a} is one character of UTF-8 that was read as two or three of Windows-1252."
+            yield warning("characters", f"{place}: {near}", message, "Correct it where the post was written.")
         if not unicodedata.is_normalized("NFC", content):
             message = "Some letters are written as two characters, which some clients draw apart."
             yield warning(

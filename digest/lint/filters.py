@@ -35,6 +35,9 @@ def filters(tree: Tree, page: Page) -> Iterator[Finding]:
         if is_address(host(url)) and not is_private(host(url)):
             message = f"It leads to {host(url)}, a number and no name, as fraud does (HTTP_TO_IP)."
             yield told("filter-rules", place, message, "Link to the site by its name.")
+        if re.match(r"(?i)https?://[^/?#]*@", url):
+            message = f"A name stands before the host, {host(url)}, as fraud hides where a link leads."
+            yield told("filter-rules", place, message, "Take out what stands before the @.")
     yield from _pictures(tree)
     yield from _broken_words(tree)
 

@@ -90,7 +90,9 @@ def scheme_fault(url: str) -> str | None:
         return "is no address"
     if url != url.strip() or re.search(r"[\s\x00-\x1f\x7f-\x9f]", url):
         return "holds spaces or control characters"
-    if parts.scheme in ("mailto", "tel"):
+    if parts.scheme == "mailto":
+        return None if re.search(r"[^@]@[^@]", unquote(parts.path)) else "names nobody"
+    if parts.scheme == "tel":
         return None if parts.path else "names nobody"
     if parts.scheme not in ("https", "http"):
         return "is not an absolute https, mailto or tel address"

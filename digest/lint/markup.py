@@ -12,6 +12,7 @@ DEPTH_LIMIT = 60  # elements; lxml 4.9 loses what is deeper than about 254, and 
 IMAGE_WIDTH = 600  # CSS pixels
 FORBIDDEN = frozenset(
     {"script", "iframe", "frame", "frameset", "form", "input", "button", "select", "textarea", "link"}
+    | {"map", "area", "marquee", "blink"}
     | {"base", "svg", "math", "video", "audio", "object", "embed", "applet", "canvas", "picture", "dialog"}
 )
 TEMPLATE = "Correct the template."

@@ -10,6 +10,7 @@ from digest.lint.finding import Finding, error, warning
 from digest.lint.opened import Opened, Part
 from digest.lint.tree import Tree
 
+SUBJECT_LIMIT = 120  # characters; inboxes show 30 to 90 of them
 LINE_LIMIT = 76  # octets of an encoded body line, RFC 2045, section 6.7
 HEADER_LIMIT = 998  # octets of any line, RFC 5322, section 2.1.1
 # Gmail clips at about 102 KB; measures of others put it between that and 105 KB and disagree on
@@ -109,6 +110,9 @@ def headers(letter: Opened, page: Page) -> Iterator[Finding]:
     elif not found.strip():
         message = "The Subject is empty."
         yield error("subject", "headers: Subject", message, "Give the issue a subject.")
+    elif len(found) > SUBJECT_LIMIT:
+        message = f"The Subject has {len(found)} characters; inboxes show 30 to 90 of them."
+        yield warning("subject", "headers: Subject", message, "Say it shorter: what matters comes first.")
 
 
 def _values(letter: Opened, page: Page) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from digest.month import Month
 from subscribers.tokens import Keyring, Purpose
 
 EXAMPLES = int(os.environ.get("PROVE_EXAMPLES", "100"))
+ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent.parent / "data" / "lint"
 ZONE = ZoneInfo("Europe/Berlin")
 KEYRING = Keyring([b"k" * 32])
@@ -239,6 +240,15 @@ BROKEN: list[tuple[str, str, Draft]] = [
     ("encoded-words", "H-14: half a character", header("Subject: Harbour", "Subject: =?utf-8?q?=C3?=")),
     ("encoded-words", "H-14: a line break", header("Subject: Harbour", "Subject: =?utf-8?q?=0A?=")),
     ("subject", "H-14: another subject", header("Subject: Harbour", "Subject: Pier")),
+    (
+        "subject",
+        "H-14: a long one",
+        replace(
+            header("Subject: Harbour Notes: September 2015", f"Subject: {'x' * 121}"),
+            html=GOOD.html.replace("<title>Harbour Notes: September 2015", f"<title>{'x' * 121}"),
+            page=replace(PAGE, subject="x" * 121),
+        ),
+    ),
     ("unsubscribe-header", "H-6: an encoded word", header("<https://news", "=?utf-8?q?<https://news?=")),
     ("unsubscribe-header", "H-6: mailto first", header("<https:", "<mailto:x@y.example>, <https:")),
     (
@@ -309,6 +319,8 @@ BROKEN: list[tuple[str, str, Draft]] = [
         html("<!--[if mso]></td></tr></table>", "<!--[if mso]></td></tr>"),
     ),
     ("forbidden-elements", "12: a script", html(CONTENTS, "<script>1</script>")),
+    ("forbidden-elements", "12: an image map", html(CONTENTS, '<map name="m"></map>')),
+    ("forbidden-elements", "12: a blinking text", html(CONTENTS, "<blink>In this issue</blink>")),
     ("forbidden-elements", "12: a form", html(CONTENTS, "<form></form>")),
     (
         "forbidden-elements",
@@ -343,6 +355,7 @@ BROKEN: list[tuple[str, str, Draft]] = [
         "14: a data image",
         html("https://harbour.example/tide.jpg", "data:image/gif;base64,R0lG"),
     ),
+    ("link-scheme", "14: a mailto to no address", html(ABOUT, 'href="mailto:desk"')),
     ("link-scheme", "14: no host", html(ABOUT, 'href="https:///about"')),
     (
         "insecure-link",
@@ -386,6 +399,7 @@ BROKEN: list[tuple[str, str, Draft]] = [
         html(">Read What the tide left<", ">http://harbour.example/tide<"),
     ),
     ("filter-rules", "1.7: a number for a host", html(ABOUT, 'href="https://8.8.8.8/about"')),
+    ("filter-rules", "1.7: a name before a host", html(ABOUT, 'href="https://harbour.example@x.example/"')),
     ("filter-rules", "1.7: a broken word", html("Shells, rope", "She<!-- -->lls, rope")),
     ("filter-rules", "1.7: an empty element in a word", html("Shells, rope", "She<b></b>lls, rope")),
     ("filter-rules", "1.7: a stuffed word", html("Shells, rope", "S\u200bh\u200be\u200bl\u200bls, rope")),
@@ -488,6 +502,8 @@ BROKEN: list[tuple[str, str, Draft]] = [
     ("holes", "15: a host that cannot exist", html(ABOUT, 'href="https://later.invalid/"')),
     ("drafts", "15: lorem ipsum", html(CONTENTS[:-4], "<p>Lorem ipsum. In this issue")),
     ("drafts", "15: TK", text("Sundays.", "Sundays TK.")),
+    ("drafts", "15: a comment", html(CONTENTS, CONTENTS + "<!-- ask Ann first -->")),
+    ("characters", "29: read in a wrong charset", text("Sundays.", "Sundays, cafÃ©.")),
     ("characters", "29: C1", html(CONTENTS[:-4], "<p>In this\u0092s issue")),
     ("characters", "29: reversed", html(CONTENTS[:-4], "<p>In \u202ethis issue")),
     ("characters", "29: private use", text("Sundays.", "Sundays \ue000")),
@@ -534,6 +550,9 @@ WARNINGS = {
     "21: a post's",
     "29: private use",
     "29: not composed",
+    "H-14: a long one",
+    "15: a comment",
+    "29: read in a wrong charset",
     "36: a stranger's",
     "41: rounded corners",
     "41: a font that is fetched",
@@ -550,6 +569,7 @@ def test_a_letter_with_one_fault_is_caught_at_its_point(point: str, what: str, d
     assert (point, severity) in found
 
 
+ESCAPED = str.maketrans({"<": "&lt;", ">": "&gt;"})
 #: points that are told of the issue: test_budget.py, test_online.py, and below
 NOT_OF_THE_BYTES = {"cut", "link-answers", "picture-answers", "proposed-title"}
 #: points of the acceptance list that no letter's bytes can show, and where they are held
@@ -566,6 +586,13 @@ def test_every_point_of_the_lint_and_of_the_acceptance_list_is_broken_here() -> 
 
     assert broken | NOT_OF_THE_BYTES == set(POINTS)
     assert {str(n) for n in range(1, 44)} <= numbers | set(ELSEWHERE)
+
+
+def test_the_page_for_editors_lists_every_point() -> None:
+    page = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    rows = [f"| `{point}` | {holds.translate(ESCAPED)} |" for point, holds in POINTS.items()]
+
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows
 
 
 def test_a_proposed_title_is_a_warning() -> None:

@@ -1,7 +1,7 @@
 """Words: the shipped catalogues are whole, and a publication's own go before them."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from gettext import c2py
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -264,6 +264,9 @@ def test_months_days_and_moments_are_written_in_the_language_and_zone() -> None:
     assert month_in_words(Month(2015, 9, ZONE), "ar") == "سبتمبر 2015"
     assert day_in_words(late, ZONE, "en") == "October 1, 2015"
     assert day_in_words(late, ZONE, "en-GB") == "1 October 2015"
+    assert day_in_words(late, ZONE, "fr") == day_in_words(late, ZONE, "fr-CA") == "1er octobre 2015"
+    assert day_in_words(late + timedelta(days=10), ZONE, "fr") == "11 octobre 2015"
+    assert moment_in_words(late, ZONE, "fr").startswith("1er octobre 2015")
     assert day_in_words(late, ZoneInfo("UTC"), "uk") == "30 вересня 2015\u202fр."
     assert moment_in_words(late, ZONE, "de") == "1. Oktober 2015, 01:30"
     assert moment_in_words(late, ZONE, "ar").startswith("1 أكتوبر 2015، 1:30")
