@@ -59,7 +59,9 @@ def metrics() -> str:
     one = IssueCount(
         month="2015-09", status=Status.SENT, frozen_at=at, sent_at=at, letters=dict.fromkeys(Delivered, 1)
     )
-    found = Counted(issues=[one], subscribers={}, fetched_at={1: at}, failing=0, notices=0, mails=0)
+    found = Counted(
+        issues=[one], subscribers={}, fetched_at={1: at}, failing=0, notices=0, mails=0, returns=0
+    )
     return exposition(found, Health(month="2015-09", missing="", ticked_at=at, good_at=at), 0)
 
 

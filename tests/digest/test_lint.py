@@ -23,6 +23,7 @@ from digest.letter.page import Card, Page, Publication
 from digest.letter.personalise import quoted_printable
 from digest.lint.check import MOST_OF_A_POINT, check
 from digest.lint.finding import POINTS, Finding, Severity, proposed_title
+from digest.lint.links import scheme_fault
 from digest.lint.recipient import first_difference
 from digest.month import Month
 from subscribers.tokens import Keyring, Purpose
@@ -712,3 +713,10 @@ def test_no_bytes_make_the_lint_fail(junk: bytes) -> None:
 
     assert findings
     check(inside.letter(), other=junk, page=PAGE)
+
+
+@pytest.mark.parametrize(
+    "url", ["mailto:?subject=Look", "mailto:desk@example.org", "tel:+3801", "https://a.example"]
+)
+def test_what_a_link_may_begin_with(url: str) -> None:
+    assert scheme_fault(url) is None
