@@ -715,8 +715,6 @@ def test_no_bytes_make_the_lint_fail(junk: bytes) -> None:
     check(inside.letter(), other=junk, page=PAGE)
 
 
-@pytest.mark.parametrize(
-    "url", ["mailto:?subject=Look", "mailto:desk@example.org", "tel:+3801", "https://a.example"]
-)
+@pytest.mark.parametrize("url", ["mailto:?subject=Look", "mailto:desk@example.org", "tel:+38044"])
 def test_what_a_link_may_begin_with(url: str) -> None:
     assert scheme_fault(url) is None
