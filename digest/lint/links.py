@@ -91,7 +91,7 @@ def scheme_fault(url: str) -> str | None:
     if url != url.strip() or re.search(r"[\s\x00-\x1f\x7f-\x9f]", url):
         return "holds spaces or control characters"
     if parts.scheme == "mailto":
-        # Nobody in it, but a subject: a page's "share by mail", to whom the reader likes (RFC 6068, section 2).
+        # With a subject alone it is shared with whom the reader likes (RFC 6068, section 2).
         shares = not parts.path and parts.query
         return None if shares or re.search(r"[^@]@[^@]", unquote(parts.path)) else "names nobody"
     if parts.scheme == "tel":
