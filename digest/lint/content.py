@@ -21,7 +21,7 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ufffe\uffff]")
 #: UTF-8 that was read as Windows-1252: an accented letter, a quotation mark or a dash
 TWICE = re.compile(r"[ÃÂ][\u0080-\u009f¡-ª¬-º¼-¿]|â€[\u0080-\u009f™œ˜“”¦]")
 #: what only the source shows; our own mark and what Word reads are left
-NOTE = re.compile(rf"<!--(?!\[if|<!\[endif\]|{re.escape(END[4:])}).*?(?:-->|$)", re.DOTALL)
+NOTE = re.compile(rf"<!--(?!>|\[if|<!\[endif\]|{re.escape(END[4:])}).*?(?:-->|$)", re.DOTALL)
 ODD = re.compile(r"[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
 TEMPLATE = "Correct the template."
 
