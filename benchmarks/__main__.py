@@ -2,30 +2,32 @@
 
 python -m benchmarks                   everything, an hour or two: millions of letters are sent
 python -m benchmarks --quick           a look at whether it runs: small counts, nothing is written
-python -m benchmarks --only sending    one part of it; nothing is written
+python -m benchmarks --only sending    one part of it, or several; what is written of the others stays
 """
 
 import argparse
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 from benchmarks import freezing, growing, personalising, rendering, sending, sizing
-from benchmarks.machine import machine
+from benchmarks.machine import Machine, machine
 from benchmarks.tables import DOCS, Table, write_page
 
 PERSONALISING_SECONDS = 20.0
 READING = (
     "Every table is of one run: whatever is compared did the same work and took turns, and the medians"
-    " count. Ratios carry over to other machines; the absolute figures are this one's, and the load says"
-    " how busy others kept it. `make bench` writes this page anew."
+    " count. Ratios carry over to other machines; the absolute figures are those of the one that is named,"
+    " and the load says how busy others kept it. `make bench` writes this page anew."
 )
 REPEATING = """## How to repeat it
 
 `make bench` measures everything and writes this page and [sizing](sizing.md); `python -m benchmarks --only
-sending` prints one part: `rendering`, `personalising`, `freezing`, `sending`, `distance` or `memory`. It
+sending` one part: `rendering`, `personalising`, `freezing`, `sending`, `distance` or `memory`. It
 wants a C compiler, for the sink is compiled on the spot, Postfix for its smtp-source and smtp-sink (Debian:
 `gcc libc6-dev postfix`), and node with npm for nodemailer; what is missing is left out and named. Nothing but
 npm's installation leaves the machine. The bars are held by `make prove`."""
@@ -53,30 +55,43 @@ def main() -> int:
     """The pages are written; what is measured at the moment is said on standard error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small counts; writes nothing")
-    parser.add_argument("--only", choices=parts(quick=True), help="this part; writes nothing")
+    parser.add_argument(
+        "--only", action="append", choices=parts(quick=True), help="this part; may be repeated"
+    )
     arguments = parser.parse_args()
-    where = machine()
+    where, today = machine(), datetime.now(UTC).date()
     found: dict[str, Any] = {}
-    tables: list[Table] = []
+    tables: dict[str, list[Table]] = {}
     for name, part in parts(arguments.quick).items():
-        if arguments.only in (None, name):
+        if not arguments.only or name in arguments.only:
             print(f"{name} …", file=sys.stderr, flush=True)
             found[name] = part.measure()
-            tables += part.tables(found[name])
-    if arguments.only:
-        print(where, *tables, sep="\n\n")
-        return 0
-    far, _void = found["distance"]
-    sizes = sizing.parts(found["sending"], far, found["memory"])
-    if arguments.quick:
-        print(where, *tables, *sizes, sep="\n\n")
-        return 0
-    today = datetime.now(UTC).date()
-    write_page(
-        DOCS / "performance.md", "Performance", today, where, [READING, *tables, REPEATING, NOT_MEASURED]
-    )
-    write_page(DOCS / "sizing.md", "Sizing", today, where, sizes)
+            tables[name] = part.tables(found[name])
+            print(*tables[name], sep="\n\n", flush=True)
+    sizes: list[object] = []
+    if found.keys() == parts(arguments.quick).keys():
+        far, _void = found["distance"]
+        sizes = sizing.parts(found["sending"], far, found["memory"])
+        print(*sizes, sep="\n\n")
+    if not arguments.quick:
+        write(DOCS / "performance.md", parts(quick=False), tables, where, today)
+        if sizes:
+            write_page(DOCS / "sizing.md", "Sizing", today, where, sizes)
     return 0
+
+
+def write(
+    path: Path, names: Iterable[str], tables: Mapping[str, list[Table]], where: Machine, on: date
+) -> None:
+    """The page at *path* has, for each of the parts' *names*, its *tables*, or else what it had of it."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    said = dict(re.findall(r"^<!-- (\w+) -->\n\n(.+?)\n\n(?=<!-- )", before, re.MULTILINE | re.DOTALL))
+    for name, measured in tables.items():
+        said[name] = "\n\n".join([f"*{on} · {where}.*", *map(str, measured)])
+    sections = [f"<!-- {name} -->\n\n{said[name]}" for name in names if name in said]
+    write_page(
+        path, "Performance", on, where, [READING, *sections, f"<!-- end -->\n\n{REPEATING}", NOT_MEASURED]
+    )
 
 
 def parts(quick: bool) -> dict[str, Part]:

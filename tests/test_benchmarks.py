@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import desking, freezing, personalising, pictures, rendering, testing
+from benchmarks.__main__ import write as write_performance
 from benchmarks.claims import CLAIMS, ByTests, Claim, Outcome, Result, judged, large_export, worst
 from benchmarks.importing import Imported
 from benchmarks.machine import Machine, machine
@@ -241,6 +242,24 @@ def test_proofs_are_a_page_and_an_exit_code(tmp_path: Path) -> None:
         "| It holds. | 10 | fails | seen 9 | 60 | `12` | 2026-11-22 |\n"
         "| It is not here. | 1 | not run | no browser | 2 | `4711` | 2026-11-22 abc1234 |\n"
     )
+
+
+def test_what_was_not_measured_stays_on_the_page(tmp_path: Path) -> None:
+    page, names = tmp_path / "performance.md", ["far", "near"]
+    near, far = (
+        Table(title=title, told="Told.", headings=["way", "letters"], rows=[["ours", count]])
+        for title, count in (("Near", 7), ("Far", 3))
+    )
+
+    write_performance(page, names, {"near": [near]}, WHERE, ON)
+    assert f"<!-- near -->\n\n*2026-11-22 · {WHERE}.*\n\n## Near\n\nTold." in page.read_text()
+    write_performance(page, names, {"far": [far, near]}, WHERE, date(2026, 11, 26))
+    text = page.read_text()
+    assert text.index("*2026-11-26") < text.index("## Far") < text.index("*2026-11-22")
+    assert text.count("## Near") == 2
+    write_performance(page, names, {"far": [far], "near": [near]}, WHERE, ON)
+    write_performance(page, names, {}, WHERE, ON)
+    assert page.read_text().count("## ") == 4
 
 
 # --- measurements, small ----------------------------------------------------------------------------
