@@ -320,6 +320,7 @@ def test_a_drift_is_shown_line_by_line_and_left_approved_again_or_withdrawn(room
     assert "would come out otherwise now" in room.ben.get(f"{HERE}?look=1").text
     assert re.search(r"<del[^>]*><span[^>]*>was: </span>[^<]*Post 1\b", shown)
     assert re.search(r"<ins[^>]*><span[^>]*>now: </span>[^<]*Post 1, corrected", shown)
+    assert "The posts as they are today" in room.anna.get(HERE).text
     # What was approved is what is seen and what goes.
     assert "corrected" not in room.ben.get(f"{HERE}/letter").text
     fresh = re.findall(r'name="fingerprint" value="(\w+)"', shown)
