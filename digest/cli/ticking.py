@@ -43,7 +43,8 @@ def send_month(house: Opened, month: Month, stop: threading.Event) -> str:
     """What a tick does with a month that is due: sent, or handed to workers, and a line if that is news."""
     outcome = send_(house, month, alive(house.engine), stop, crew_of(house), is_watching=False)
     if outcome.stopped:
-        raise Stopped(outcome.stopped)
+        then = f"; `digest issue resume {month}` lets it go on" if outcome.is_paused else ""
+        raise Stopped(outcome.stopped + then)
     if outcome.tally.held and outcome.is_finished:
         raise DigestError(waiting(str(month), outcome.tally.held))
     return summary(str(month), outcome) if outcome.is_finished else ""
