@@ -5,6 +5,8 @@
 const PARTS = ["standing", "told", "findings", "words", "items-heading", "items", "out", "history", "letter"];
 const main = document.getElementById("main");
 let sending = Promise.resolve();
+// How many changes wait for the one before them: an answer knows nothing of what they hold.
+let waiting = 0;
 let turn = 0;
 let dragged = null;
 // From a version of the issue to the one that our own change made of it, and nobody else's.
@@ -18,7 +20,7 @@ function part(id, page) {
   return found && id === "items-heading" ? found.closest(".heading") : found;
 }
 
-// The page shows what the answer shows, but for a part in which somebody is writing.
+// The page shows what the answer shows, but for a part in which somebody is writing, or has written what waits.
 function show(html) {
   const page = new DOMParser().parseFromString(html, "text/html");
   if (!page.getElementById("letter")) {
@@ -40,6 +42,7 @@ function show(html) {
     const fresh = part(id, page);
     if (!old || !fresh || old.outerHTML === fresh.outerHTML) continue;
     if (id === "letter") letter(old, fresh);
+    else if (waiting && (id === "words" || id === "items")) continue;
     else if (!(old.contains(active) && typing(active)) && !(dragged && id === "items")) old.replaceWith(fresh);
   }
   for (const id of open) {
@@ -119,7 +122,9 @@ function send(form, name, value) {
   const fields = new URLSearchParams(new FormData(form));
   if (name) fields.set(name, value);
   const action = form.getAttribute("action");
+  waiting += 1;
   sending = sending.then(() => {
+    waiting -= 1;
     // A field that is being written in is not compared with what we ourselves did since.
     let version = fields.get("version");
     while (ours.has(version)) version = ours.get(version);

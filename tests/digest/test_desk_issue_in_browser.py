@@ -185,6 +185,38 @@ def decided(page: Any, site: Site) -> None:
     assert issue(site).status is Status.DRAFT
 
 
+#: a change is sent only when the next gate is opened
+GATES = """() => { const real = window.fetch; window.gates = [];
+  window.fetch = async (url, how) => {
+    if (how && how.method) await new Promise(open => gates.push(open));
+    return real(url, how);
+  } }"""
+
+
+def test_an_answer_that_comes_late_takes_no_words_that_wait_to_be_sent(site: Site, browser: Any) -> None:
+    """The preheader's answer has the introduction as it was, and comes when a new one waits to be sent."""
+    page = logged_in(site, browser)
+    page.goto(local(site, HERE))
+    page.evaluate(GATES)
+    page.get_by_label("Preheader").fill("What the ferry saw, and who was waiting on the quay.")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Of ebb and flow.")
+    page.keyboard.press("Tab")
+    until(lambda: page.evaluate("document.activeElement.textContent"), "Save the words")
+    page.evaluate("gates.shift()()")
+    page.get_by_text("changed the preheader").first.wait_for()
+    # Who hears nothing yet of the introduction saves once more.
+    page.keyboard.press("Enter")
+    for _ in range(2):
+        until(lambda: page.evaluate("gates.length"), 1)
+        page.evaluate("gates.shift()()")
+    until(lambda: page.locator("#out").count() and page.evaluate("gates.length"), 0)
+    page.get_by_text("Take back: changed the introduction").wait_for()
+    assert page.locator("#intro").input_value() == "Of ebb and flow."
+    assert issue(site).intro == "Of ebb and flow."
+    page.context.close()
+
+
 def test_the_same_way_without_scripts(site: Site, browser: Any) -> None:
     """On a phone: by forms and links alone."""
     page = logged_in(site, browser, java_script_enabled=False, viewport={"width": 390, "height": 800})
