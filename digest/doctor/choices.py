@@ -98,10 +98,12 @@ def _base_url(found: Choices) -> Line:
     url = found.publication.base_url
     if found.stays_here:
         return passed("base-url", f"{url}, for this machine alone; a letter that leaves it leads nowhere")
-    if urlsplit(url).scheme != "https" or is_loopback(found.host) or _NOBODYS.search(found.host):
+    is_nobodys = bool(_NOBODYS.search(found.host))
+    if urlsplit(url).scheme != "https" or is_loopback(found.host) or is_nobodys:
+        what = "has a name that is nobody's" if is_nobodys else "is not https for all the world"
         return failed(
             "base-url",
-            f"{url} is not https for all the world, so the links of letters do not work",
+            f"{url} {what}, so the links of letters do not work",
             "set DIGEST_BASE_URL to https:// and your pages' public name",
         )
     return passed("base-url", url)

@@ -1,7 +1,9 @@
 """The store and the cycle: its version, whether letters may go out from it, and whether the tick goes on."""
 
 import shlex
+import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -14,7 +16,7 @@ from digest.month import Month
 from digest.sending.lineage import require_own
 from digest.vintage import newest, require_current
 
-CRON = "*/5 * * * *  digest --env {env} run"
+CRON = "*/5 * * * *  {program} --env {env} run"
 
 
 def store_judged(engine: Engine) -> Line:
@@ -53,7 +55,9 @@ def tick_judged(found: Health, env: str, now: datetime) -> list[Line]:
 
 
 def _tick(found: Health, env: str, now: datetime) -> Line:
-    line = CRON.format(env=shlex.quote(env))
+    # By its whole path: cron looks for programs in hardly any folder.
+    program = str(Path(sys.executable).with_name("digest"))
+    line = CRON.format(program=shlex.quote(program), env=shlex.quote(env))
     if found.ticked_at is None:
         return warned(
             "tick",

@@ -16,7 +16,7 @@ from digest.doctor import spf as spf_of
 from digest.doctor.installation import Asked, Installation, Tools
 from digest.doctor.line import NAMES, Level, Line, failed, idle, passed, told
 from digest.doctor.mailbox import OnServer
-from digest.doctor.names import Unanswered
+from digest.doctor.names import Unanswered, Unasked
 from digest.doctor.patience import in_time
 from digest.errors import DigestError
 from digest.forgetting import list_of_erased
@@ -66,6 +66,9 @@ def kept(names: Sequence[str], part: Part, seconds: float = WHOLE) -> list[Line]
     """The lines of *part*; where it cannot be asked, its first name says why and the others say so."""
     try:
         return in_time(part, seconds)
+    except Unasked as error:
+        # The line of whoever asked first has the mend; this one has nothing wrong that is known.
+        return [idle(name, str(error)) for name in names]
     except Unanswered as error:
         why, mend = str(error), "see /etc/resolv.conf and `resolvectl status`, then type it again"
     except DigestError as error:

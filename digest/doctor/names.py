@@ -2,8 +2,11 @@
 
 A name without an answer is an empty list. Where no server answers, or answers that it cannot, `Unanswered`
 is raised, and after two of those in a row nobody is asked again: a machine whose resolver is gone shall not
-be waited for thirty times.
+be waited for thirty times. A resolver that says of the root itself that it does not exist (RFC 8020: then
+nothing does) stands in a closed network, and its "no" is no answer either.
 """
+
+from contextlib import suppress
 
 import dns.exception
 import dns.name
@@ -20,6 +23,10 @@ class Unanswered(DigestError):
     """The resolver gave no answer, which is not the answer that there is nothing."""
 
 
+class Unasked(Unanswered):
+    """Nobody was asked any more: the resolver has shown before that it gives no answers."""
+
+
 class Names:
     """One look at the DNS; what was asked once is remembered."""
 
@@ -28,6 +35,7 @@ class Names:
         self._resolver = resolver
         self._patience = patience
         self._silences = 0
+        self._has_root = False
         self._known: dict[tuple[str, str], list[str]] = {}
 
     def texts(self, name: str) -> list[str]:
@@ -63,7 +71,7 @@ class Names:
 
     def _answer(self, name: str, kind: str) -> list[str]:
         if self._silences >= MOST_SILENCES:
-            raise Unanswered("the resolver did not answer before, and was not asked again")
+            raise Unasked("could not be asked: the resolver gave no answer before, and was not tried again")
         try:
             absolute = dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError):
@@ -71,7 +79,9 @@ class Names:
         try:
             self._resolver = self._resolver or dns.resolver.Resolver()
             found = self._resolver.resolve(absolute, kind, lifetime=self._patience)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
+            if isinstance(error, dns.resolver.NXDOMAIN):
+                self._require_root()
             self._silences = 0
             return []
         except dns.exception.DNSException as error:
@@ -79,6 +89,21 @@ class Names:
             raise Unanswered(f"the DNS does not answer for {kind} {name}: {_why(error)}") from error
         self._silences = 0
         return [_text(record) for record in found]
+
+    def _require_root(self) -> None:
+        """`Unanswered` where the resolver says that not even the root exists; asked once."""
+        if self._has_root or self._resolver is None:
+            return
+        try:
+            # What else comes of it says nothing: some resolvers refuse to talk about the root.
+            with suppress(dns.resolver.NoAnswer, dns.resolver.NoNameservers, dns.exception.Timeout):
+                self._resolver.resolve(dns.name.root, "NS", lifetime=self._patience)
+        except dns.resolver.NXDOMAIN as error:
+            self._silences = MOST_SILENCES
+            raise Unanswered(
+                "the resolver says that no name exists, not even the root: it does not know the public DNS"
+            ) from error
+        self._has_root = True
 
 
 def _why(error: dns.exception.DNSException) -> str:

@@ -1,5 +1,6 @@
 """The pages as a mail provider meets them: the one-click POST (RFC 8058) of a token that moves nobody."""
 
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class Answer:
     why: str = ""
     #: the certificate was not to be trusted
     distrusted: bool = False
+    #: the name was not found by this machine's own look-up
+    unknown: bool = False
     seconds: float = 0.0
     location: str = ""
     cookies: bool = False
@@ -106,7 +109,8 @@ def ask(
     except httpx.HTTPError as error:
         distrusted = _cause(error, ssl.SSLCertVerificationError)
         why = distrusted.verify_message if distrusted else _why(error)
-        return Answer(url=shown, why=why, distrusted=distrusted is not None)
+        unknown = _cause(error, socket.gaierror) is not None
+        return Answer(url=shown, why=why, distrusted=distrusted is not None, unknown=unknown)
 
 
 def _read(response: httpx.Response, began: float) -> float:
@@ -166,11 +170,11 @@ def judged(answer: Answer) -> Line:
     """The line of the one-click POST."""
     name, url = "one-click", answer.url
     if not answer.status:
-        mend = (
-            "mend the certificate first"
-            if answer.distrusted
-            else "start `digest serve`, and see that the web server passes it what comes in for this address"
-        )
+        mend = "start `digest serve`, and see that the web server passes it what comes in for this address"
+        if answer.distrusted:
+            mend = "mend the certificate first"
+        elif answer.unknown:
+            mend = "see what is said of pages-address; then /etc/resolv.conf and `resolvectl status`"
         return failed(name, f"POST {url}: {answer.why}", mend)
     if 300 <= answer.status < 400:
         return failed(

@@ -43,7 +43,10 @@ def body_of(request: Request) -> bytes:
 
 
 async def whole_body(request: Request) -> bytes | None:
-    """The body to its last byte; None where it is longer than `LONGEST_BODY`, or does not come to its end."""
+    """The body to its last byte; None where it is longer than `LONGEST_BODY`, or the caller hangs up.
+
+    TimeoutError where it is not there within `SLOWEST_BODY`.
+    """
     body = bytearray()
     try:
         with fail_after(SLOWEST_BODY):
@@ -51,7 +54,7 @@ async def whole_body(request: Request) -> bytes | None:
                 body += part
                 if len(body) > LONGEST_BODY:
                     return None
-    except (TimeoutError, ClientDisconnect):
+    except ClientDisconnect:
         return None
     return bytes(body)
 

@@ -124,7 +124,11 @@ class Hooks:
         """Kept, or refused; no thread waits for a body."""
         if name not in self.doors.open:
             return self.pages.missing()
-        body = await whole_body(request)
+        try:
+            body = await whole_body(request)
+        except TimeoutError:
+            # Not a 4xx: SNS never repeats those (its developer guide, "message delivery retries").
+            return self.pages.unavailable()
         if body is None:
             return self.pages.missing(413)
         return await to_thread.run_sync(self.take, Service(name), dict(request.headers), body)

@@ -19,7 +19,7 @@ SILENT, BROKEN = "*", "!"
 
 
 class NameServer:
-    """Answers for *zone*; what is not in it does not exist."""
+    """Answers for *zone*; what is not in it does not exist, and where it is empty not even the root."""
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
@@ -67,7 +67,7 @@ class NameServer:
         if records == BROKEN:
             answer.set_rcode(dns.rcode.SERVFAIL)
         elif records is None:
-            below = any(one.endswith(f".{name}") for one in self.zone)
+            below = bool(self.zone) if name == "." else any(one.endswith(f".{name}") for one in self.zone)
             answer.set_rcode(dns.rcode.NOERROR if below else dns.rcode.NXDOMAIN)
         elif not isinstance(records, str) and records.get(kind):
             texts = [quoted(one) if kind == "TXT" else one for one in records[kind]]

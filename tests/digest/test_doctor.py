@@ -4,6 +4,7 @@ import re
 import shutil
 import sqlite3
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +18,7 @@ import pytest
 from sqlalchemy import Engine
 
 from digest.database import open_engine
+from digest.doctor import one_click
 from digest.doctor.choices import judged
 from digest.doctor.examine import kept, unreadable
 from digest.doctor.installation import Asked
@@ -317,6 +319,12 @@ def test_the_pages_fail_as_a_provider_would_see_it(here: Patient, case: str) -> 
     assert mend in wrong[0].mend
 
 
+def test_a_name_that_is_not_found_is_no_fault_of_the_web_server() -> None:
+    """D-5."""
+    line = one_click.judged(Answer(url=f"https://{PAGES}/u/…", why="Name or service not known", unknown=True))
+    assert (line.level, "pages-address" in line.mend) == (FAIL, True)
+
+
 def test_a_certificate_that_ends_soon_is_told() -> None:
     """D-5."""
     now = datetime(2026, 11, 26, tzinfo=UTC)
@@ -566,7 +574,10 @@ MACHINE: dict[str, tuple[Break, list[tuple[str, Level]], str]] = {
         statement("UPDATE store SET home = 'elsewhere'"),
         *([("lineage", FAIL)], "docs/operating.md"),
     ),
-    "never ticked": (statement("DELETE FROM tick"), [("tick", WARN)], "*/5 * * * *"),
+    "never ticked": (
+        statement("DELETE FROM tick"),
+        *([("tick", WARN)], f"*/5 * * * *  {Path(sys.executable).with_name('digest')} --env /"),
+    ),
     "ticks no more": (late, [("tick", FAIL)], "crontab -l"),
     "no issue": (statement("DELETE FROM issue"), [("issue", FAIL)], "digest run"),
 }
@@ -629,28 +640,30 @@ def test_the_clock_of_the_database_server_is_heard(here: Patient, postgres_engin
 # Whatever fails is a line
 
 
-def test_a_resolver_that_is_silent_costs_seconds_and_one_line_each(here: Patient) -> None:
-    """D-1: after two silences nobody is asked again."""
+RESOLVER = "see /etc/resolv.conf and `resolvectl status`, then type it again"
+DNS_LINES = {name for name, group in GROUP.items() if group == "DNS"}
+
+
+def test_a_resolver_that_is_silent_costs_seconds_and_is_no_fault_of_the_domains(here: Patient) -> None:
+    """D-1: after two silences nobody is asked again, and each other line says that it could not ask."""
     here.zone.update(dict.fromkeys([DOMAIN, BOUNCES, PAGES, KEY, DMARC, f"mx.{DOMAIN}", MAIL], SILENT))
     here.zone["34.216.184.93.in-addr.arpa"] = SILENT
     lines = here.lines()
     assert len(set(here.world.names.asked)) == 2
-    wrong = [line for line in lines if line.mend and line.name != "python"]
-    assert [line.name for line in wrong] == [
-        *(
-            "pages-address",
-            "sender-domain",
-            "envelope-domain",
-            "replies",
-            "spf",
-            "dkim-key",
-            "dmarc",
-            "reverse-dns",
-        )
-    ]
-    assert {line.mend for line in wrong} == {
-        "see /etc/resolv.conf and `resolvectl status`, then type it again"
+    wrong = [(line.name, line.mend) for line in lines if line.mend and line.name != "python"]
+    assert wrong == [("pages-address", RESOLVER), ("sender-domain", RESOLVER)]
+    assert {line.name for line in lines if "could not be asked" in line.found} >= DNS_LINES - {
+        "sender-domain"
     }
+
+
+def test_a_resolver_that_knows_no_root_is_not_believed(here: Patient) -> None:
+    """D-1: in a closed network it says of every name that it does not exist."""
+    here.zone.clear()
+    lines = here.lines()
+    wrong = [(line.name, line.mend) for line in lines if line.mend and line.name != "python"]
+    assert wrong == [("pages-address", RESOLVER)]
+    assert {line.name for line in lines if "could not be asked" in line.found} >= DNS_LINES
 
 
 def test_whatever_is_raised_becomes_one_line() -> None:
@@ -689,9 +702,8 @@ def test_nothing_outside_is_asked_where_nothing_leaves_the_machine(here: Patient
     assert here.world.names.asked == []
     assert [line for line in lines.values() if line.mend and line.name != "python"] == []
     idle = {name for name, line in lines.items() if line.level is Level.NONE}
-    dns = {name for name, group in GROUP.items() if group == "DNS"}
-    assert idle >= {*dns, "pages-address", "pages-certificate", "proxies", "mailbox", "seed"}
-    assert {lines[name].found for name in dns} == {
+    assert idle >= {*DNS_LINES, "pages-address", "pages-certificate", "proxies", "mailbox", "seed"}
+    assert {lines[name].found for name in DNS_LINES} == {
         "relay and pages are this machine's own: nothing outside is asked"
     }
 

@@ -25,6 +25,7 @@ from digest.returns.working import work_off
 from digest.settings import Settings
 from digest.sources.fetch import Fetcher
 from digest.sources.wire import NotFetched
+from digest.web import forms
 from digest.web.forms import LONGEST_BODY
 from digest.web.hooks import IN, MOST_FETCHES, Doors, Sns, exactly
 from digest.wiring import doors_of
@@ -237,6 +238,14 @@ def test_who_hangs_up_in_the_middle_has_said_nothing(open_to: Site) -> None:
         connection.sendall("\r\n".join([*head, "", ""]).encode() + BOUNCED[:40])
     assert call(open_to, "postmark", BOUNCED, postmark_headers()).status == 200
     assert [raw for _, raw in kept(open_to)] == [BOUNCED]
+
+
+def test_a_body_that_takes_too_long_may_come_again(open_to: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B-3: SNS never repeats what was answered 4xx."""
+    monkeypatch.setattr(forms, "SLOWEST_BODY", 0.1)
+    headers = {**postmark_headers(), "Content_Length": str(len(BOUNCED))}
+    assert call(open_to, "postmark", BOUNCED[:40], headers).status == 503
+    assert kept(open_to) == []
 
 
 def test_while_the_store_is_busy_the_service_is_asked_to_come_again(open_to: Site) -> None:
