@@ -91,7 +91,8 @@ def _told(collected: Collected, worked: Worked) -> list[str]:
     if not (collected.new or collected.known or worked.done or worked.waiting):
         return ["nothing came back"]
     known = f", {collected.known} known already" if collected.known else ""
-    lines = [f"{collected.new} messages kept{known}; {worked.done} counted"]
+    messages = "1 message" if collected.new == 1 else f"{collected.new} messages"
+    lines = [f"{messages} kept{known}; {worked.done} counted"]
     if worked.waiting:
         lines.append(f"{worked.waiting} wait for a person: `digest bounces list`")
     return lines
