@@ -44,7 +44,7 @@ from sqlmodel import Session, SQLModel
 from digest.errors import DigestError
 from digest.models import Delivered, Issue, Run, Status
 from digest.sending.ranges import Range
-from subscribers.columns import as_rows, as_text, given
+from subscribers.columns import as_rows, as_text, found_by, given
 
 # Core statements throughout: the ORM, row by row, writes a sixth of the rows a second.
 _delivery = SQLModel.metadata.tables["delivery"]
@@ -202,7 +202,7 @@ def _mark(engine: str) -> Any:
     letters = given(engine, id=Integer(), first=_d.dated_at.type)
     return (
         update(_delivery)
-        .where(_d.id == letters.c.id, _d.run_id == bindparam("run"), _is(Delivered.QUEUED))
+        .where(found_by(engine, _d.id, letters.c.id), _d.run_id == bindparam("run"), _is(Delivered.QUEUED))
         .values(
             state=literal_column(f"'{Delivered.SENDING.value}'"),
             attempts=_d.attempts + literal_column("1"),
@@ -239,7 +239,11 @@ def _settle(engine: str) -> Any:
     was_queued = and_(_is(Delivered.QUEUED), answers.from_queued == literal_column("1"))
     return (
         update(_delivery)
-        .where(_d.id == answers.id, _d.run_id == bindparam("run"), or_(_is(Delivered.SENDING), was_queued))
+        .where(
+            found_by(engine, _d.id, answers.id),
+            _d.run_id == bindparam("run"),
+            or_(_is(Delivered.SENDING), was_queued),
+        )
         .values(
             state=answers.state,
             run_id=answers.owner,

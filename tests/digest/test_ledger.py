@@ -1,7 +1,10 @@
 """The ledger on both engines: nobody twice, nobody forgotten, and no run can overwrite another's."""
 
+import json
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -213,6 +216,23 @@ def test_a_mark_counts_the_attempt_and_keeps_the_first_date(engine: Engine) -> N
     (row,) = rows(engine, issue_id)
     assert (again.dated_at, row.dated_at, row.marked_at) == (NOW, NOW, NOW + MINUTE)
     assert (row.state, row.attempts, row.run_id) == (Delivered.SENDING, 2, run_id)
+
+
+@pytest.mark.parametrize("statement", [ledger._mark, ledger._settle])
+def test_what_is_written_is_looked_up_by_its_id_however_new_the_audience(
+    postgres_engine: Engine, statement: Callable[[str], Any]
+) -> None:
+    """PostgreSQL, that has looked at nothing yet, would read every letter of every issue for each commit."""
+    issue_id = frozen(postgres_engine, 5_000)
+    run_id = new_run(postgres_engine, issue_id)
+    rows = json.dumps([[one.id, *[None] * 11] for one in leased(postgres_engine, issue_id, run_id, 40)])
+    with writing(postgres_engine) as session:
+        compiled = statement("postgresql").compile(dialect=postgres_engine.dialect)
+        values = compiled.construct_params({"rows": rows, "run": run_id, "now": NOW})
+        explained = session.connection().exec_driver_sql(f"EXPLAIN {compiled}", values)
+        plan = "\n".join(explained.scalars())
+    assert "delivery_pkey" in plan
+    assert "Seq Scan on delivery" not in plan
 
 
 def test_an_answer_before_the_mark_counts_as_an_attempt_too(engine: Engine) -> None:
