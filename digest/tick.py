@@ -162,7 +162,7 @@ def _draft(session: Session, issue: Issue, month: Month, house: House, now: date
     ]
     lines = [
         f"The issue of {month} is a draft of {len(titles)} posts.",
-        f"It falls due {due:%Y-%m-%d %H:%M} {month.zone.key}.",
+        f"It {'fell' if due <= now else 'falls'} due {due:%Y-%m-%d %H:%M} {month.zone.key}.",
         "",
         *titles,
         "",

@@ -265,6 +265,12 @@ def test_axe_finds_nothing_in_the_room_of_an_issue(site: Site, browser: Any) -> 
         edit(session, one, lambda: editing.shorten_to_titles(session, one, [5]), "Ben", NOW)
         session.get_one(Post, 3).url = "https://the-mill.invalid/2015"
     page.goto(local(site, HERE))
+    # On a tablet laid on its side, too, the letter is beside what is worked on; upright, it follows.
+    for width, is_beside in ((1024, True), (820, False)):
+        page.set_viewport_size({"width": width, "height": 800})
+        words, letters = page.locator("#subject").bounding_box(), page.locator(".proof").bounding_box()
+        assert (letters["x"] > words["x"] + words["width"]) is is_beside
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#post-2 summary").click()
     page.locator("#help summary").click()
     page.locator("#findings details[open]").wait_for()

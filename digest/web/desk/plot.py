@@ -23,6 +23,8 @@ WIDTHS = {
     86400: "day",
 }
 MOST = 60  # bars, but for what takes more days
+#: places there are for bars: of a short list's one or two each would be a wall
+LEAST = 20
 #: percent of its place that a bar fills
 FILLED = 80
 
@@ -50,6 +52,7 @@ class Plot:
     each: str
     #: the letters of the highest
     most: int
+    #: the end of the last place, which may be empty
     until: datetime
 
 
@@ -63,10 +66,10 @@ def plot(seconds: Sequence[tuple[datetime, int]]) -> Plot | None:
     for at, letters in seconds:
         counts[int(at.timestamp()) // width] += letters
     places = range(first // width, last // width + 1)
-    most, step, total, bars = max(counts.values()), 100 / len(places), 0, []
+    most, step, total, bars = max(counts.values()), 100 / max(LEAST, len(places)), 0, []
     for number, place in enumerate(places):
         total += counts[place]
         at = datetime.fromtimestamp(place * width, UTC)
         left, height = round(number * step, 3), round(100 * counts[place] / most, 2)
         bars.append(Bar(at, counts[place], total, left, round(step * FILLED / 100, 3), height))
-    return Plot(bars, WIDTHS[width], most, bars[-1].at + timedelta(seconds=width))
+    return Plot(bars, WIDTHS[width], most, bars[0].at + timedelta(seconds=width * max(LEAST, len(bars))))
