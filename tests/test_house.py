@@ -73,7 +73,7 @@ digest.issue.approve
 
 digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
-digest.sending.relaylog digest.sending.ranges digest.sending.breaker
+digest.sending.relaylog digest.sending.ranges digest.sending.breaker digest.sending.lanes
 digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
 digest.returns.events digest.returns.models digest.returns.places
@@ -144,24 +144,26 @@ ONLY = {
     "aiosmtpd": {"digest.demo"},
     "imap_tools": {"digest.returns.imap", "digest.mailbox"},
     "imaplib": {"digest.mailbox"},
-    # connection connects, smtp cuts; serving listens; dispatch asks for the host's name; the demo looks
-    # for a free port; one_click tells a name that was not found by its error
+    # connection connects, smtp cuts; a lane is woken by a pair of them; serving listens; dispatch asks for
+    # the host's name; the demo looks for a free port; one_click tells a name that was not found by its error
     "socket": {
         "digest.sources.wire",
         "digest.sending.connection",
         "digest.sending.smtp",
+        "digest.sending.lanes",
         "digest.sending.dispatch",
         "digest.web.serving",
         "digest.doctor.one_click",
         "digest.demo",
     },
-    # the run's connections, their committer, heartbeat and pace; a look-up of a name and a part of doctor's
-    # round, which have no time limit of their own; premailer's lock; one count for all monitors, one look for
-    # all who watch; two hashes at once; a letter is made once; events handed down to a run by the roots
+    # the run, its connections' one thread, their committer, heartbeat and pace; a look-up of a name and a
+    # part of doctor's round, which have no time limit of their own; premailer's lock; one count for all
+    # monitors, one look for all who watch; two hashes at once; a letter is made once; events handed down to a
+    # run by the roots
     "threading": {
         "digest.sending.dispatch",
         "digest.sending.round",
-        "digest.sending.courier",
+        "digest.sending.lanes",
         "digest.sending.commits",
         "digest.sending.send",
         "digest.sending.heartbeat",

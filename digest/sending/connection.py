@@ -16,6 +16,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 
+from digest.sending.lanes import when_ready
 from digest.sending.relay import Relay, RelayRefused, RelayUnavailable, Security, Timeouts
 from digest.sending.replies import LONGEST_LINE, Garbled, Phase, Reply, of_one_line, reply, take_reply
 
@@ -140,11 +141,7 @@ def _tried(connection: socket.socket, action: Callable[[], T], event: int, until
 
 
 def _wait(connection: socket.socket, event: int, until: float) -> None:
-    # Not `select`, which knows no descriptor above 1023.
-    waiting = select.poll()
-    waiting.register(connection, event)
-    left = until - time.monotonic()
-    if left <= 0 or not waiting.poll(left * 1000):
+    if not when_ready(connection, event, until):
         raise TimeoutError("timed out")
 
 

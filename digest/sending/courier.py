@@ -14,16 +14,18 @@ is on its way. So whatever ends the process leaves in doubt at most one letter p
 those few.
 """
 
-import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from time import monotonic
 
 from digest.errors import Stopped
 from digest.models import Delivered
 from digest.sending.breaker import Heard
 from digest.sending.commits import Welcome
+from digest.sending.lanes import elsewhere, pause, result
 from digest.sending.ledger import Leased, Settlement
 from digest.sending.making import Letter, Made, begun, made_of, settle_unsent
 from digest.sending.outcome import settlement
@@ -60,13 +62,11 @@ class _Changed(Exception):
         self.found = found
 
 
-class Courier(threading.Thread):
+class Courier:
     """One connection: takes letters as long as there are any, and brings each one to its outcome."""
 
-    def __init__(self, shared: Round, name: str, is_first: bool) -> None:
+    def __init__(self, shared: Round, is_first: bool) -> None:
         """*is_first* opens the way: the others wait until it has a connection."""
-        # A daemon: one that hangs in connecting must not keep the process; it has marked nothing.
-        super().__init__(name=name, daemon=True)
         self._round = shared
         self._is_first = is_first
         self._wire: Wire | None = None
@@ -78,7 +78,10 @@ class Courier(threading.Thread):
         self._current: Letter | None = None
         #: to be sent on this connection, perhaps marked already, and surely not sent yet
         self._unsent: list[Letter] = []
-        #: of these, by id, what was made for this connection already
+        #: as the last claim of one letter found the reader of the next, and when it was asked for
+        self._found: Welcome = {}
+        self._found_at = 0.0
+        #: of the unsent, by id, what was made for this connection already
         self._ready: dict[int, Made] = {}
         #: what it died of; None: it ended in order
         self.error: BaseException | None = None
@@ -108,7 +111,7 @@ class Courier(threading.Thread):
 
     def _work(self) -> None:
         if not self._is_first:
-            self._round.reached.wait()
+            pause(inf, self._round.reached)
         while self._ahead is not None or self._unsent or self._round.has_more():
             wire = self._open()
             if wire is None or self._round.is_ending:
@@ -147,7 +150,7 @@ class Courier(threading.Thread):
         made, self._ahead = self._ahead, None
         if made is None or not wire.has_opened(made.parcel):
             self._forget_claim()
-            made = made_of(self._round, wire, letter, self._round.recipient(letter.leased.subscriber_id))
+            made = made_of(self._round, wire, letter, self._reader(letter.leased.subscriber_id))
         if made is None:
             return None
         try:
@@ -158,6 +161,7 @@ class Courier(threading.Thread):
                 meanwhile=lambda: self._prepare(wire),
             )
         except _Changed as changed:
+            self._found = {}
             if isinstance(changed.found, str):
                 settle_unsent(self._round, letter, Delivered.SKIPPED, changed.found)
                 return None
@@ -167,8 +171,8 @@ class Courier(threading.Thread):
         """The letter is marked, durably; the one whose envelope travels with its dot."""
         if self._claim is not None and monotonic() - self._claim.asked_at > FRESH:
             self._forget_claim()
-        self._claim = claim = self._claim or self._claimed(wire, made.letter)
-        found = claim.welcome.result()
+        self._claim = claim = self._claim or self._claimed(made.letter)
+        found = result(claim.welcome)
         if found[made.recipient.subscriber_id] != made.recipient:
             raise _Changed(found[made.recipient.subscriber_id])
         self._claim = None
@@ -176,9 +180,10 @@ class Courier(threading.Thread):
         if following and wire.takes_ahead:
             self._ahead = claim.made or self._make(wire, following, found)
         elif following:
-            self._round.give_back(following)
+            self._unsent += begun(self._round, [following])
+            self._found, self._found_at = found, claim.asked_at
         if self._ahead:
-            self._claim = self._claimed(wire, self._ahead.letter)
+            self._claim = self._claimed(self._ahead.letter)
         self._current = None
         return self._ahead.parcel if self._ahead else None
 
@@ -189,17 +194,22 @@ class Courier(threading.Thread):
             return
         # It is not waited for long, for what is answered is to be read; why it failed is told before the dot.
         with suppress(TimeoutError, Stopped):
-            if claim.welcome.exception(FRESH) is None:
-                claim.made = self._make(wire, claim.following, claim.welcome.result())
-                if claim.made is None:
-                    claim.following = None
+            claim.made = self._make(wire, claim.following, result(claim.welcome, FRESH))
+            if claim.made is None:
+                claim.following = None
 
     def _make(self, wire: Wire, following: Leased, found: Welcome) -> Made | None:
         return made_of(self._round, wire, begun(self._round, [following])[0], found[following.subscriber_id])
 
-    def _claimed(self, wire: Wire, letter: Letter) -> _Claim:
+    def _reader(self, subscriber_id: int) -> Recipient | str:
+        """Whom the letter goes to as the last claim found it or the store has it now; its own asks again."""
+        if subscriber_id in self._found and monotonic() - self._found_at <= FRESH:
+            return self._found[subscriber_id]
+        return self._round.recipient(subscriber_id)
+
+    def _claimed(self, letter: Letter) -> _Claim:
         """The letter's claim, on its way."""
-        following = self._round.next_at_once() if wire.takes_ahead else None
+        following = None if self._unsent else self._round.next_at_once()
         asked = [following.subscriber_id] if following else []
         found = self._round.committer.claim({letter.leased: letter.dated_at}, asked)
         return _Claim(found, following, monotonic())
@@ -226,7 +236,7 @@ class Courier(threading.Thread):
             return
         following = [one.leased.subscriber_id for one in self._unsent[len(letters) :]]
         claim = self._round.committer.claim({one.leased: one.dated_at for one in letters}, following)
-        found = claim.result()
+        found = result(claim)
         made = [one for letter in letters if (one := self._made_for(wire, letter, found))]
         # From here on they may be on the wire: what breaks now leaves them in doubt.
         del self._unsent[: len(letters)]
@@ -351,7 +361,7 @@ class Courier(threading.Thread):
             return self._wire
         self._part()
         self._ready.clear()
-        self._wire = connect(self._round.relay)
+        self._wire = elsewhere(partial(connect, self._round.relay))
         self._round.connected(+1)
         return self._wire
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -31,13 +30,14 @@ from digest.sending.commits import Committer, TakenOver, at_once, patiently
 from digest.sending.courier import Courier
 from digest.sending.exclusive import exclusive, together
 from digest.sending.heartbeat import Heartbeat, Pulse
+from digest.sending.lanes import Lane
 from digest.sending.pace import Pacer, reserve
 from digest.sending.ranges import Range
 from digest.sending.relay import Relay
 from digest.sending.round import Manner, Round, Stencil
 
 REPORT_EVERY = 0.25  # seconds
-#: seconds a severed connection may take to notice, before its thread is left to itself
+#: seconds a severed connection may take to notice, before it is left to itself
 PARTING = 5
 
 
@@ -249,39 +249,31 @@ def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stop
 
 def _work(shared: Round, report: Callable[[], None]) -> None:
     """All couriers have ended, or hang where they can do no harm."""
-    couriers = [Courier(shared, f"courier {n}", n == 0) for n in range(shared.manner.connections)]
-    for courier in couriers:
-        courier.start()
+    couriers = [Courier(shared, n == 0) for n in range(shared.manner.connections)]
+    lane = Lane("couriers", [courier.run for courier in couriers])
+    lane.start()
     try:
-        while working := [courier for courier in couriers if courier.is_alive()]:
-            if shared.stop.is_set():
-                break
-            working[0].join(REPORT_EVERY)
+        while lane.is_alive() and not shared.stop.is_set():
+            lane.join(REPORT_EVERY)
             report()
     finally:
         shared.end()
-        _part(shared, couriers)
+        _part(shared, couriers, lane)
     report()
-    for courier in couriers:
-        if courier.error is not None:
-            raise courier.error
+    for error in (lane.error, *(courier.error for courier in couriers)):
+        if error is not None:
+            raise error
 
 
-def _part(shared: Round, couriers: list[Courier]) -> None:
+def _part(shared: Round, couriers: list[Courier], lane: Lane) -> None:
     """Letters on the wire had their time to end; then the connections are cut, and waits are over.
 
     A courier that even then hangs (in a look-up of a name, say) has marked nothing, and what it might
     still do is refused: its leases are free, and the committer takes nothing from it any more.
     """
-    _join(couriers, shared.manner.grace)
-    if any(courier.is_alive() for courier in couriers):
+    lane.join(shared.manner.grace)
+    if lane.is_alive():
         for courier in couriers:
             courier.sever()
         shared.committer.hurry.set()
-        _join(couriers, PARTING)
-
-
-def _join(couriers: list[Courier], seconds: float) -> None:
-    until = monotonic() + seconds
-    for courier in couriers:
-        courier.join(max(0, until - monotonic()))
+        lane.join(PARTING)

@@ -16,6 +16,7 @@ from sqlmodel import Session
 
 from digest.database import writing
 from digest.models import Pace
+from digest.sending.lanes import pause
 
 BATCH = 0.25  # seconds that the slots reserved in one transaction last, unless one lasts longer
 #: so many batches ahead is more than there are runs: the clock was set back, and nobody waits for it
@@ -49,7 +50,7 @@ class Pacer:
         with self._lock:
             wait = self._next() - monotonic()
             self._use()
-        return not (wait > 0 and stop.wait(wait))
+        return not (wait > 0 and pause(wait, stop))
 
     def take_due(self) -> bool:
         """It is the next letter's turn; False: not yet, and then none was taken."""

@@ -17,6 +17,7 @@ from digest.sending import ledger
 from digest.sending.audit import complaints
 from digest.sending.breaker import Breaker, Heard, objection
 from digest.sending.commits import Committer, patiently
+from digest.sending.lanes import pause
 from digest.sending.ledger import Leased, Settlement
 from digest.sending.pace import Pacer
 from digest.sending.parcel import Parcel
@@ -221,8 +222,8 @@ class Round:
             count = self._setbacks
         if count >= (LATER_SETBACKS if self.reached.is_set() else FIRST_SETBACKS):
             raise Stopped(f"{what}; the rest stays queued")
-        pause = min(self.manner.pause * 2 ** (count - 1), LONGEST_PAUSE)
-        if self.ending.wait(pause * (1 + self.jitter()) / 2):
+        seconds = min(self.manner.pause * 2 ** (count - 1), LONGEST_PAUSE)
+        if pause(seconds * (1 + self.jitter()) / 2, self.ending):
             raise Over
 
     def _lease(self) -> list[Leased]:
