@@ -36,7 +36,7 @@ NOT_MEASURED = """## What was not measured
 - A relay that thinks. What limits sending in practice is how many letters a second the relay takes and
   `DIGEST_SMTP_RATE`; the sink takes everything at once. A real Postfix is in [proofs](proofs.md).
 - TLS, which every relay asks for that is not on this machine.
-- Several machines on one list: one process at a time sends for a store.
+- Several machines on one list. Four workers on one machine are in [proofs](proofs.md).
 - Bandwidth, loss and slow start: the distance is a delay.
 - Other newsletter programs as a whole. The peers are libraries, and the way one would write it first:
   only those can be given the same letters in the same run.
