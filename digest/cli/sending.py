@@ -141,8 +141,8 @@ def interruptible(goes_on: str, ending: str = SENDING_ENDS) -> Iterator[threadin
             _end_at_once(goes_on)
         elif not stop.is_set():
             again = "; once more Ctrl-C ends at once" if number == signal.SIGINT else ""
-            warn(f"{ending}{again}")
             stop.set()
+            _tell(f"{ending}{again}")
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -152,13 +152,21 @@ def interruptible(goes_on: str, ending: str = SENDING_ENDS) -> Iterator[threadin
             signal.signal(number, handler)
 
 
+def _tell(line: str) -> None:
+    """*line* on standard error, also where the signal came in the middle of another line."""
+    try:
+        warn(line)
+    except RuntimeError:
+        # "reentrant call": Python's buffers cannot be written from within their own writing.
+        os.write(2, f"\n{line}\n".encode())
+
+
 def _end_at_once(goes_on: str) -> None:
     """The process is gone, by the signal it was sent, so that a shell's script stops too."""
-    warn(f"ended at once: what was on the wire is in doubt, nothing is lost; {goes_on}")
+    _tell(f"ended at once: what was on the wire is in doubt, nothing is lost; {goes_on}")
     if sys.__stderr__ is not None and sys.__stderr__.isatty():
         # The bar hid the cursor; what it put in place of sys.stderr would wait for the end of a line.
-        sys.__stderr__.write("\x1b[?25h")
-        sys.__stderr__.flush()
+        os.write(sys.__stderr__.fileno(), b"\x1b[?25h")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
 

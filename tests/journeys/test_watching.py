@@ -167,3 +167,29 @@ def test_a_second_ctrl_c_ends_at_once_and_loses_nothing(many: Publication) -> No
         many.set(SMTP_PORT=server.port)
         many("dispatch", "2015-09")
         assert len(server.letters) == 34
+
+
+TWICE = """
+import io, os, signal, sys
+from digest.cli.sending import interruptible
+
+class Raw(io.RawIOBase):
+    pressed = False
+    def writable(self):
+        return True
+    def write(self, said):
+        if not Raw.pressed:
+            Raw.pressed = True
+            os.kill(os.getpid(), signal.SIGINT)
+        return os.write(2, said)
+
+sys.stderr = io.TextIOWrapper(io.BufferedWriter(Raw()), line_buffering=True)
+with interruptible("`digest dispatch 2015-09` goes on"):
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_second_ctrl_c_may_come_while_the_first_one_is_being_answered() -> None:
+    ended = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -signal.SIGINT, ended.stderr
+    assert "ended at once: what was on the wire is in doubt, nothing is lost; `digest disp" in ended.stderr
