@@ -1,6 +1,7 @@
 """The ledger on both engines: nobody twice, nobody forgotten, and no run can overwrite another's."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -231,7 +232,8 @@ def test_what_is_written_is_looked_up_by_its_id_however_new_the_audience(
         values = compiled.construct_params({"rows": rows, "run": run_id, "now": NOW})
         explained = session.connection().exec_driver_sql(f"EXPLAIN {compiled}", values)
         plan = "\n".join(explained.scalars())
-    assert "delivery_pkey" in plan
+    # Which index it is depends on whether autovacuum has come by in the meantime.
+    assert re.search(r"Index Cond: .*\bid = ANY", plan), plan
     assert "Seq Scan on delivery" not in plan
 
 
