@@ -53,6 +53,11 @@ class _Claim:
     #: the following one, once it is made
     made: Made | None = None
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether its readers are to be asked for again."""
+        return monotonic() - self.asked_at > FRESH
+
 
 class _Changed(Exception):
     """Its recipient has changed, or left, since the letter was made."""
@@ -78,9 +83,8 @@ class Courier:
         self._current: Letter | None = None
         #: to be sent on this connection, perhaps marked already, and surely not sent yet
         self._unsent: list[Letter] = []
-        #: as the last claim of one letter found the reader of the next, and when it was asked for
-        self._found: Welcome = {}
-        self._found_at = 0.0
+        #: the last claim that found the reader of a letter which follows by itself
+        self._found: _Claim | None = None
         #: of the unsent, by id, what was made for this connection already
         self._ready: dict[int, Made] = {}
         #: what it died of; None: it ended in order
@@ -161,7 +165,7 @@ class Courier:
                 meanwhile=lambda: self._prepare(wire),
             )
         except _Changed as changed:
-            self._found = {}
+            self._found = None
             if isinstance(changed.found, str):
                 settle_unsent(self._round, letter, Delivered.SKIPPED, changed.found)
                 return None
@@ -169,7 +173,7 @@ class Courier:
 
     def _before_dot(self, wire: Wire, made: Made) -> Parcel | None:
         """The letter is marked, durably; the one whose envelope travels with its dot."""
-        if self._claim is not None and monotonic() - self._claim.asked_at > FRESH:
+        if self._claim is not None and self._claim.is_stale:
             self._forget_claim()
         self._claim = claim = self._claim or self._claimed(made.letter)
         found = result(claim.welcome)
@@ -181,7 +185,7 @@ class Courier:
             self._ahead = claim.made or self._make(wire, following, found)
         elif following:
             self._unsent += begun(self._round, [following])
-            self._found, self._found_at = found, claim.asked_at
+            self._found = claim
         if self._ahead:
             self._claim = self._claimed(self._ahead.letter)
         self._current = None
@@ -203,9 +207,8 @@ class Courier:
 
     def _reader(self, subscriber_id: int) -> Recipient | str:
         """Whom the letter goes to as the last claim found it or the store has it now; its own asks again."""
-        if subscriber_id in self._found and monotonic() - self._found_at <= FRESH:
-            return self._found[subscriber_id]
-        return self._round.recipient(subscriber_id)
+        found = {} if self._found is None or self._found.is_stale else self._found.welcome.result()
+        return found.get(subscriber_id) or self._round.recipient(subscriber_id)
 
     def _claimed(self, letter: Letter) -> _Claim:
         """The letter's claim, on its way."""

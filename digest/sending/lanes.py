@@ -34,8 +34,8 @@ def when_ready(connection: socket.socket, event: int, until: float) -> bool:
     left = until - monotonic()
     if left <= 0:
         return False
-    if (lane := _lane()) is not None:
-        return lane.wait(_Wait(until, connection.fileno()), event)
+    if (walk := _walk()) is not None:
+        return walk.lane.wait(_Wait(walk, until, connection.fileno()), event)
     # Not `select`, which knows no descriptor above 1023.
     waiting = select.poll()
     waiting.register(connection, event)
@@ -44,29 +44,29 @@ def when_ready(connection: socket.socket, event: int, until: float) -> bool:
 
 def result(future: "Future[T]", seconds: float = inf) -> T:
     """What *future* comes to, or what it raises; TimeoutError where it takes longer than *seconds*."""
-    lane = _lane()
-    if lane is None:
+    walk = _walk()
+    if walk is None:
         return future.result(None if seconds == inf else seconds)
     if not future.done():
-        wait = _Wait(monotonic() + seconds)
-        future.add_done_callback(lambda _: lane.call(wait))
-        lane.wait(wait)
+        wait = _Wait(walk, monotonic() + seconds)
+        future.add_done_callback(lambda _: walk.lane.call(wait))
+        walk.lane.wait(wait)
     return future.result(0)
 
 
 def pause(seconds: float, until: threading.Event) -> bool:
     """Whether *until* was set before *seconds* were over; they are, else."""
-    lane = _lane()
-    if lane is None:
+    walk = _walk()
+    if walk is None:
         return until.wait(None if seconds == inf else seconds)
     if not until.is_set() and seconds > 0:
-        lane.wait(_Wait(monotonic() + seconds, signal=until))
+        walk.lane.wait(_Wait(walk, monotonic() + seconds, signal=until))
     return until.is_set()
 
 
 def elsewhere(action: Callable[[], T]) -> T:
     """What *action*, which may take its time, returns or raises: from a thread of its own."""
-    if _lane() is None:
+    if _walk() is None:
         return action()
     future: Future[T] = Future()
 
@@ -86,21 +86,21 @@ class _Walk(greenlet):
     lane: "Lane"
 
 
-def _lane() -> "Lane | None":
-    """The lane that the caller is in."""
+def _walk() -> _Walk | None:
+    """The walk that calls this; None outside a lane."""
     here = getcurrent()
-    return here.lane if isinstance(here, _Walk) else None
+    return here if isinstance(here, _Walk) else None
 
 
 @dataclass(eq=False, slots=True)
 class _Wait:
-    """What a walk waits for, besides being called."""
+    """What *walk* waits for, besides being called."""
 
+    walk: _Walk
     #: on the monotonic clock
     until: float
     descriptor: int | None = None
     signal: threading.Event | None = None
-    walk: _Walk | None = None
 
 
 class Lane(threading.Thread):
@@ -110,7 +110,6 @@ class Lane(threading.Thread):
         # A daemon: an action that hangs must not keep the process.
         super().__init__(name=name, daemon=True)
         self._actions = actions
-        self._hub: greenlet | None = None
         #: whose turn it is, with what it is told: whether what it waited for has come
         self._turns: deque[tuple[_Walk, bool]] = deque()
         self._waits: dict[_Walk, _Wait] = {}
@@ -137,9 +136,9 @@ class Lane(threading.Thread):
             self._heard.close()
 
     def _work(self) -> None:
-        self._hub = getcurrent()
         self._poll.register(self._heard, select.POLLIN)
         for action in self._actions:
+            # Its parent, to which it switches where it waits, is this greenlet.
             walk = _Walk(lambda _, action=action: action())
             walk.lane = self
             self._turns.append((walk, True))
@@ -153,16 +152,13 @@ class Lane(threading.Thread):
                 self._look()
 
     def wait(self, wait: _Wait, event: int = 0) -> bool:
-        """Whether what the walk that calls this waits for has come before its time was over."""
-        here, hub = getcurrent(), self._hub
-        assert isinstance(here, _Walk)
-        assert hub is not None
-        wait.walk = here
-        self._waits[here] = wait
+        """Whether what the walk, which calls this, waits for has come before its time was over."""
+        self._waits[wait.walk] = wait
         if wait.descriptor is not None:
             self._watched[wait.descriptor] = wait
             self._poll.register(wait.descriptor, event)
-        has_come: bool = hub.switch()
+        assert wait.walk.parent is not None
+        has_come: bool = wait.walk.parent.switch()
         return has_come
 
     def call(self, wait: _Wait) -> None:
@@ -201,11 +197,10 @@ class Lane(threading.Thread):
 
     def _turn(self, wait: _Wait, has_come: bool) -> None:
         """It is the turn of the walk that waits so, unless its turn has come by then."""
-        walk = wait.walk
-        if walk is None or self._waits.get(walk) is not wait:
+        if self._waits.get(wait.walk) is not wait:
             return
-        del self._waits[walk]
+        del self._waits[wait.walk]
         if wait.descriptor is not None:
             del self._watched[wait.descriptor]
             self._poll.unregister(wait.descriptor)
-        self._turns.append((walk, has_come))
+        self._turns.append((wait.walk, has_come))

@@ -83,6 +83,7 @@ def test_dispatching_again_sends_nothing_and_says_that_it_is_done(engine: Engine
         relay = relay_at(server.port)
         assert run(engine, issue_id, relay).is_finished
         connections = server.connections
+        assert connections in (1, 2)
         assert run(engine, issue_id, relay).is_finished
     assert (len(server.letters), server.connections) == (3, connections)
 

@@ -66,10 +66,11 @@ def plot(seconds: Sequence[tuple[datetime, int]]) -> Plot | None:
     for at, letters in seconds:
         counts[int(at.timestamp()) // width] += letters
     places = range(first // width, last // width + 1)
-    most, step, total, bars = max(counts.values()), 100 / max(LEAST, len(places)), 0, []
+    room = max(LEAST, len(places))
+    most, step, total, bars = max(counts.values()), 100 / room, 0, []
     for number, place in enumerate(places):
         total += counts[place]
         at = datetime.fromtimestamp(place * width, UTC)
         left, height = round(number * step, 3), round(100 * counts[place] / most, 2)
         bars.append(Bar(at, counts[place], total, left, round(step * FILLED / 100, 3), height))
-    return Plot(bars, WIDTHS[width], most, bars[0].at + timedelta(seconds=width * max(LEAST, len(bars))))
+    return Plot(bars, WIDTHS[width], most, bars[0].at + timedelta(seconds=width * room))
