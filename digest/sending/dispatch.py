@@ -250,7 +250,7 @@ def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stop
 def _work(shared: Round, report: Callable[[], None]) -> None:
     """All couriers have ended, or hang where they can do no harm."""
     couriers = [Courier(shared, n == 0) for n in range(shared.manner.connections)]
-    lane = Lane("couriers", [courier.run for courier in couriers])
+    lane = Lane("couriers", [courier.run for courier in couriers], shared.committer.at_rest)
     lane.start()
     try:
         while lane.is_alive() and not shared.stop.is_set():

@@ -106,10 +106,14 @@ class _Wait:
 class Lane(threading.Thread):
     """Carries its actions out side by side, on one thread, until each has ended; an action must not raise."""
 
-    def __init__(self, name: str, actions: Sequence[Callable[[], object]]) -> None:
+    def __init__(
+        self, name: str, actions: Sequence[Callable[[], object]], at_rest: Callable[[], float] = lambda: inf
+    ) -> None:
+        """*at_rest* is called where none of them can go on, and says in how many seconds it is to be anew."""
         # A daemon: an action that hangs must not keep the process.
         super().__init__(name=name, daemon=True)
         self._actions = actions
+        self._at_rest = at_rest
         #: whose turn it is, with what it is told: whether what it waited for has come
         self._turns: deque[tuple[_Walk, bool]] = deque()
         self._waits: dict[_Walk, _Wait] = {}
@@ -174,12 +178,15 @@ class Lane(threading.Thread):
         waits = self._waits.values()
         until = min((wait.until for wait in waits), default=inf)
         signalled = [wait for wait in waits if wait.signal is not None]
-        if signalled:
-            until = min(until, monotonic() + GLANCE)
-        self._sleeps = True
-        left = 0 if self._called else until - monotonic()
-        ready = self._poll.poll(None if left == inf else max(0, left * 1000))
-        self._sleeps = False
+        ready = self._poll.poll(0)
+        if not ready and not self._called:
+            again = monotonic() + self._at_rest()
+            if signalled:
+                again = min(again, monotonic() + GLANCE)
+            self._sleeps = True
+            left = 0 if self._called else min(until, again) - monotonic()
+            ready = self._poll.poll(None if left == inf else max(0, left * 1000))
+            self._sleeps = False
         for descriptor, _ in ready:
             if wait := self._watched.get(descriptor):
                 self._turn(wait, True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,9 +28,10 @@ from digest.forgetting import erase_person
 from digest.models import Delivered, Delivery, Issue, Run, Status
 from digest.sending import ledger
 from digest.sending.audit import Decision, resolve
-from digest.sending.commits import Committer, NotSending, StoreFailed, TakenOver
+from digest.sending.commits import GATHER, Committer, NotSending, StoreFailed, TakenOver, Welcome
 from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
+from digest.sending.lanes import Lane, result
 from digest.sending.ledger import Leased, Settlement
 from digest.sending.outcome import settlement
 from digest.sending.relay import Timeouts
@@ -862,41 +864,57 @@ def committing(engine: Engine, issue_id: int) -> Iterator[tuple[Committer, list[
         committer.close()
 
 
+def claimed(committer: Committer, letter: Leased) -> Welcome:
+    """What the letter's claim comes to, where nobody else can go on."""
+    claim = committer.claim({letter: NOW})
+    committer.at_rest()
+    return claim.result(0)
+
+
 def test_marks_that_wait_together_are_committed_together(engine: Engine) -> None:
-    """Far fewer transactions than letters, and every mark durable when `claim` returns."""
+    """Far fewer transactions than letters, and every mark durable when its claim is answered."""
     issue_id = frozen(engine, 200)
     commits: list[int] = []
     event.listen(engine, "commit", lambda _connection: commits.append(1))
     states: list[Delivered] = []
     with committing(engine, issue_id) as (committer, leased):
         commits.clear()
-        barrier = threading.Barrier(20)
 
         def go(mine: list[Leased]) -> None:
-            barrier.wait()
             for one in mine:
-                committer.claim({one: NOW}).result()
+                result(committer.claim({one: NOW}))
                 with reading(engine) as session:
                     states.append(session.get_one(Delivery, one.id).state)
                 committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
 
-        threads = [threading.Thread(target=go, args=(leased[n::20],)) for n in range(20)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        lane = Lane("test", [partial(go, leased[n::20]) for n in range(20)], committer.at_rest)
+        lane.start()
+        lane.join()
+        assert lane.error is None
     assert states == [Delivered.SENDING] * 200
     assert count_of(engine, issue_id) == {"frozen": 200, "accepted": 200}
-    assert len(commits) < 200
+    assert len(commits) <= 11
+
+
+def test_what_is_settled_is_written_though_nobody_claims(engine: Engine) -> None:
+    """In a moment: an answer must not wait for the next letter, which may be long in coming."""
+    issue_id = frozen(engine, 1)
+    with committing(engine, issue_id) as (committer, leased):
+        claimed(committer, leased[0])
+        committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.ACCEPTED, at=NOW))
+        assert committer.at_rest() <= GATHER
+        time.sleep(GATHER)
+        committer.at_rest()
+        assert count_of(engine, issue_id) == {"frozen": 1, "accepted": 1}
 
 
 def test_a_settlement_is_durable_before_the_next_mark_of_its_connection(engine: Engine) -> None:
     issue_id = frozen(engine, 30)
     with committing(engine, issue_id) as (committer, leased):
         for one, following in zip(leased[::2], leased[1::2], strict=True):
-            committer.claim({one: NOW}).result()
+            claimed(committer, one)
             committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
-            committer.claim({following: NOW}).result()
+            claimed(committer, following)
             with reading(engine) as session:
                 assert session.get_one(Delivery, one.id).state is Delivered.ACCEPTED
             committer.settle(Settlement(delivery_id=following.id, state=Delivered.ACCEPTED, at=NOW))
@@ -906,11 +924,11 @@ def test_a_run_that_was_taken_over_marks_nothing_more(engine: Engine) -> None:
     """R-7."""
     issue_id = frozen(engine, 3)
     with committing(engine, issue_id) as (committer, leased):
-        committer.claim({leased[0]: NOW}).result()
+        claimed(committer, leased[0])
         with writing(engine) as session:
             ledger.take_over(session, [], NOW)
         with pytest.raises(TakenOver):
-            committer.claim({leased[1]: NOW}).result()
+            claimed(committer, leased[1])
         committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.ACCEPTED, at=NOW))
     assert isinstance(committer.failure, TakenOver)
     assert count_of(engine, issue_id) == {"frozen": 3, "queued": 2, "in_doubt": 1}
@@ -921,7 +939,7 @@ def test_a_paused_issue_marks_nothing_more(engine: Engine) -> None:
     with committing(engine, issue_id) as (committer, leased):
         set_status(engine, issue_id, Status.PAUSED)
         with pytest.raises(NotSending):
-            committer.claim({leased[0]: NOW}).result()
+            claimed(committer, leased[0])
 
 
 def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
@@ -929,7 +947,7 @@ def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
     with committing(sqlite_engine, issue_id) as (committer, leased):
         pass
     with pytest.raises(TakenOver):
-        committer.claim({leased[0]: NOW}).result()
+        claimed(committer, leased[0])
     with pytest.raises(TakenOver):
         committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.SKIPPED, at=NOW, reason="x"))
 
@@ -943,12 +961,12 @@ def test_every_commit_of_a_mark_reaches_the_disk(sqlite_engine: Engine, tmp_path
     script = tmp_path / "marking.py"
     script.write_text(
         "import sys\n"
-        "from tests.digest.test_dispatch import committing\n"
+        "from tests.digest.test_dispatch import claimed, committing\n"
         "from tests.digest.sending import NOW\n"
         "from digest.database import open_engine\n"
         "with committing(open_engine(sys.argv[1]), int(sys.argv[2])) as (committer, leased):\n"
         "    for one in leased:\n"
-        "        committer.claim({one: NOW}).result()\n"
+        "        claimed(committer, one)\n"
     )
     log = tmp_path / "strace.log"
     url = sqlite_engine.url.render_as_string(hide_password=False)

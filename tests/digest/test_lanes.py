@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -58,6 +58,27 @@ def test_actions_go_on_while_others_wait(pair: tuple[socket.socket, socket.socke
     lane = done(partial(talk, pair[0], True), partial(talk, pair[1], False))
     assert lane.error is None
     assert len(said) == 6
+
+
+def test_at_rest_somebody_may_make_them_go_on() -> None:
+    """It is called once nobody can go on, and again after as long as it says, whatever else is awaited."""
+    both = [Future[str](), Future[str]()]
+    calls: list[float] = []
+
+    def at_rest() -> float:
+        calls.append(time.monotonic())
+        if len(calls) == 3:
+            for future in both:
+                future.set_result("now")
+        return 0.1
+
+    heard: list[str] = []
+    lane = Lane("test", [partial(lambda one: heard.append(result(one)), one) for one in both], at_rest)
+    lane.start()
+    lane.join(HURRY)
+    assert (lane.error, heard) == (None, ["now", "now"])
+    assert len(calls) == 3
+    assert all(0.1 <= later - earlier < HURRY for earlier, later in pairwise(calls))
 
 
 def test_what_does_not_come_is_waited_for_as_long_as_said(pair: tuple[socket.socket, socket.socket]) -> None:
