@@ -163,7 +163,10 @@ def lease(
     leased: list[Leased] = []
     for which in (and_(free, _d.attempts == 0), and_(free, _d.attempts > 0), due):
         if len(leased) < limit:
-            leased += _lease(session, issue_id, run_id, which, limit - len(leased))
+            # Of what is queued only the owner changes: no index has to be written.
+            again = {"state": Delivered.QUEUED, "due_at": None} if which is due else {}
+            chosen = and_(_d.issue_id == issue_id, which)
+            leased += _lease(session, chosen, limit - len(leased), {"run_id": run_id, **again})
     return leased
 
 
@@ -174,19 +177,13 @@ def _is_at_work(session: Session, run_id: int) -> bool:
 
 
 def _lease(
-    session: Session, issue_id: int, run_id: int, which: ColumnElement[bool], limit: int
+    session: Session, which: ColumnElement[bool], limit: int, values: Mapping[str, Any]
 ) -> list[Leased]:
-    chosen = (
-        select(_d.id)
-        .where(_d.issue_id == issue_id, which)
-        .order_by(_d.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    chosen = select(_d.id).where(which).order_by(_d.id).limit(limit).with_for_update(skip_locked=True)
     rows = session.connection().execute(
         update(_delivery)
         .where(_d.id.in_(chosen))
-        .values(state=Delivered.QUEUED, run_id=run_id, due_at=None)
+        .values(values)
         .returning(_d.id, _d.subscriber_id, _d.dated_at, _d.attempts, _d.doubts)
     )
     return sorted((Leased(*row) for row in rows), key=lambda one: one.id)
