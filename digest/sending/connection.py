@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_READ = 64 * 1024  # bytes asked of the socket at once
+_READ = 4 * 1024  # bytes asked of the socket at once; answers are short
 _BLOCK = 64 * 1024  # bytes written under one time-out
 _MOST_PIECES = 1024  # Linux, limits.h: UIO_MAXIOV
 

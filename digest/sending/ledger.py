@@ -23,6 +23,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Integer,
     Select,
@@ -227,13 +228,12 @@ def mark(session: Session, run_id: int, letters: Mapping[int, datetime], now: da
 
 @cache
 def _settle(engine: str) -> Any:
-    number, instant = Integer(), _d.settled_at.type
-    states: dict[str, Any] = {"id": number, "state": _d.state.type, "owner": number, "from_queued": number}
-    counts: dict[str, Any] = {"if_queued": number, "if_marked": number, "doubt": number}
-    times: dict[str, Any] = {"first": instant, "at": instant, "due": instant}
-    reply: dict[str, Any] = {"code": number, "text": String(), "why": String()}
-    answers = given(engine, **states, **counts, **times, **reply).c
-    was_queued = and_(_is(Delivered.QUEUED), answers.from_queued == literal_column("1"))
+    number, instant, text = Integer(), _d.settled_at.type, String()
+    answers = given(
+        engine, id=number, first=instant, at=instant, due=instant, code=number, text=text, why=text
+    ).c
+    was_queued = and_(_is(Delivered.QUEUED), bindparam("from_queued", type_=Boolean()))
+    tried = case((_is(Delivered.QUEUED), bindparam("if_queued", type_=number)), else_=bindparam("if_marked"))
     return (
         update(_delivery)
         .where(
@@ -242,10 +242,10 @@ def _settle(engine: str) -> Any:
             or_(_is(Delivered.SENDING), was_queued),
         )
         .values(
-            state=answers.state,
-            run_id=answers.owner,
-            attempts=_d.attempts + case((_is(Delivered.QUEUED), answers.if_queued), else_=answers.if_marked),
-            doubts=_d.doubts + answers.doubt,
+            state=bindparam("becomes", type_=_d.state.type),
+            run_id=bindparam("owner", type_=number),
+            attempts=_d.attempts + tried,
+            doubts=_d.doubts + bindparam("doubt", type_=number),
             dated_at=func.coalesce(_d.dated_at, answers.first),
             settled_at=answers.at,
             due_at=answers.due,
@@ -258,33 +258,38 @@ def _settle(engine: str) -> Any:
 
 def settle(session: Session, run_id: int, settled: Sequence[Settlement]) -> bool:
     """What became of the letters is written down; False: of one at least it is not this run's to say."""
-    if not settled:
-        return True
     connection = session.connection()
     engine = connection.dialect.name
-    rows = as_rows(_outcome(engine, one, run_id) for one in settled)
-    if connection.execute(_settle(engine), {"rows": rows, "run": run_id}).rowcount == len(settled):
+    alike: dict[tuple[Delivered, bool], list[Settlement]] = {}
+    for one in settled:
+        alike.setdefault((one.state, one.was_tried), []).append(one)
+    changed = 0
+    for (state, was_tried), ones in alike.items():
+        values = _change(state, was_tried, run_id) | {"rows": as_rows(_answer(engine, one) for one in ones)}
+        changed += connection.execute(_settle(engine), values).rowcount
+    if changed == len(settled):
         return True
     standing = _standing(session, run_id, [one.delivery_id for one in settled])
     return all(standing.get(one.delivery_id) is one.state for one in settled)
 
 
-#: only a marked letter can be accepted or in doubt
-_FROM_MARKED = (Delivered.ACCEPTED, Delivered.IN_DOUBT)
-#: any other answer may come before the mark
-_ANSWERED = (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)
+def _change(state: Delivered, was_tried: bool, run_id: int) -> dict[str, Any]:
+    return {
+        "run": run_id,
+        "becomes": state,
+        "owner": None if state is Delivered.QUEUED else run_id,
+        # Only a marked letter can be accepted or in doubt; any other answer may come before the mark, and
+        # one to RCPT is a try like an answer to the dot.
+        "from_queued": state not in (Delivered.ACCEPTED, Delivered.IN_DOUBT),
+        "if_queued": int(was_tried and state in (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)),
+        "if_marked": 0 if was_tried else -1,
+        "doubt": int(state is Delivered.IN_DOUBT),
+    }
 
 
-def _outcome(engine: str, one: Settlement, run_id: int) -> tuple[Any, ...]:
+def _answer(engine: str, one: Settlement) -> tuple[Any, ...]:
     return (
         one.delivery_id,
-        one.state,
-        None if one.state is Delivered.QUEUED else run_id,
-        int(one.state not in _FROM_MARKED),
-        # An answer to RCPT is a try like an answer to the dot, though the letter was never marked.
-        int(one.was_tried and one.state in _ANSWERED),
-        0 if one.was_tried else -1,
-        int(one.state is Delivered.IN_DOUBT),
         one.dated_at and as_text(engine, one.dated_at),
         as_text(engine, one.at),
         one.due_at and as_text(engine, one.due_at),
