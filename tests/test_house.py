@@ -82,7 +82,7 @@ digest.returns.keeping digest.returns.erasing
 digest.trace
 digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace digest.sending.spread
-digest.sending.commits digest.sending.connection
+digest.sending.commits digest.sending.connection digest.sending.portion
 digest.mailbox
 digest.returns.imap
 digest.sending.round digest.sending.smtp digest.sending.lineage digest.sending.reconcile

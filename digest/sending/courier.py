@@ -6,12 +6,11 @@ For every letter the order is
 
 and where the relay takes letters in chunks (see `smtp`), for some letters together
 
-    build, while the answers before are on their way -> still? mark, durably -> MAIL, RCPT, BDAT with the
-    letter -> settle
+    build -> still welcome? mark, durably -> MAIL, RCPT, BDAT with the letter -> settle
 
-Where an envelope travels with the dot of the letter before, its letter is marked while that dot's answer
-is on its way. So whatever ends the process leaves in doubt at most one letter per connection; or two, or
-those few.
+Letters are built some at a time, and again where their readers have changed since (see `making`). Where an
+envelope travels with the dot of the letter before, its letter is marked while that dot's answer is on its
+way. So whatever ends the process leaves in doubt at most one letter per connection; or two, or those few.
 """
 
 from concurrent.futures import Future
@@ -26,10 +25,11 @@ from digest.models import Delivered
 from digest.sending.breaker import Heard
 from digest.sending.commits import Welcome
 from digest.sending.lanes import elsewhere, pause, result
-from digest.sending.ledger import Leased, Settlement
-from digest.sending.making import Letter, Made, begun, made_of, settle_unsent
+from digest.sending.ledger import Settlement
+from digest.sending.making import made_for, settle_unsent
 from digest.sending.outcome import settlement
 from digest.sending.parcel import Parcel
+from digest.sending.portion import Letter
 from digest.sending.relay import RelayRefused, RelayUnavailable
 from digest.sending.replies import Verdict
 from digest.sending.round import Over, Round
@@ -47,11 +47,9 @@ class _Claim:
     """A letter's mark, asked for, and with it whether the reader of the following one is welcome."""
 
     welcome: Future[Welcome]
-    following: Leased | None
+    following: Letter | None
     #: on the monotonic clock
     asked_at: float
-    #: the following one, once it is made
-    made: Made | None = None
 
     @property
     def is_stale(self) -> bool:
@@ -76,7 +74,7 @@ class Courier:
         self._is_first = is_first
         self._wire: Wire | None = None
         #: whose MAIL, RCPT and DATA went ahead with the last dot
-        self._ahead: Made | None = None
+        self._ahead: Letter | None = None
         #: that letter's, asked for when it went ahead
         self._claim: _Claim | None = None
         #: the one whose dot has not gone
@@ -85,8 +83,6 @@ class Courier:
         self._unsent: list[Letter] = []
         #: the last claim that found the reader of a letter which follows by itself
         self._found: _Claim | None = None
-        #: of the unsent, by id, what was made for this connection already
-        self._ready: dict[int, Made] = {}
         #: what it died of; None: it ended in order
         self.error: BaseException | None = None
 
@@ -130,11 +126,8 @@ class Courier:
     def _next(self) -> Letter | None:
         """The letter that comes next; None where another courier was quicker."""
         if self._ahead is not None:
-            return self._ahead.letter
-        if self._unsent:
-            return self._unsent.pop(0)
-        leased = self._round.next()
-        return begun(self._round, [leased])[0] if leased else None
+            return self._ahead
+        return self._unsent.pop(0) if self._unsent else self._round.next()
 
     # One letter at a time.
 
@@ -151,18 +144,18 @@ class Courier:
 
     def _send(self, wire: Wire, letter: Letter) -> Sent | None:
         """What came of one try; None where there was none to make, which is settled."""
-        made, self._ahead = self._ahead, None
-        if made is None or not wire.has_opened(made.parcel):
+        self._ahead = None
+        parcel = letter.parcel
+        if parcel is None or not wire.has_opened(parcel):
             self._forget_claim()
-            made = made_of(self._round, wire, letter, self._reader(letter.leased.subscriber_id))
-        if made is None:
+            parcel = made_for(self._round, wire, letter, self._reader(letter.leased.subscriber_id))
+        if parcel is None:
             return None
         try:
             return wire.send(
-                made.parcel,
-                lambda: self._before_dot(wire, made),
+                parcel,
+                lambda: self._before_dot(wire, letter),
                 at_once=self._claim is not None and self._claim.welcome.done(),
-                meanwhile=lambda: self._prepare(wire),
             )
         except _Changed as changed:
             self._found = None
@@ -171,39 +164,26 @@ class Courier:
                 return None
             return Sent(Verdict.UNSENT, None, "the recipient has changed meanwhile", was_let_go=True)
 
-    def _before_dot(self, wire: Wire, made: Made) -> Parcel | None:
+    def _before_dot(self, wire: Wire, letter: Letter) -> Parcel | None:
         """The letter is marked, durably; the one whose envelope travels with its dot."""
         if self._claim is not None and self._claim.is_stale:
             self._forget_claim()
-        self._claim = claim = self._claim or self._claimed(made.letter)
+        self._claim = claim = self._claim or self._claimed(letter)
         found = result(claim.welcome)
-        if found[made.recipient.subscriber_id] != made.recipient:
-            raise _Changed(found[made.recipient.subscriber_id])
+        if found[letter.leased.subscriber_id] != letter.reader:
+            raise _Changed(found[letter.leased.subscriber_id])
         self._claim = None
-        following = claim.following
+        following, ahead = claim.following, None
         if following and wire.takes_ahead:
-            self._ahead = claim.made or self._make(wire, following, found)
+            ahead = made_for(self._round, wire, following, found[following.leased.subscriber_id])
         elif following:
-            self._unsent += begun(self._round, [following])
+            self._unsent.append(following)
             self._found = claim
-        if self._ahead:
-            self._claim = self._claimed(self._ahead.letter)
+        if following and ahead:
+            self._ahead = following
+            self._claim = self._claimed(following)
         self._current = None
-        return self._ahead.parcel if self._ahead else None
-
-    def _prepare(self, wire: Wire) -> None:
-        """While an answer is on its way, the letter whose envelope travels with the next dot is made."""
-        claim = self._claim
-        if claim is None or claim.following is None:
-            return
-        # It is not waited for long, for what is answered is to be read; why it failed is told before the dot.
-        with suppress(TimeoutError, Stopped):
-            claim.made = self._make(wire, claim.following, result(claim.welcome, FRESH))
-            if claim.made is None:
-                claim.following = None
-
-    def _make(self, wire: Wire, following: Leased, found: Welcome) -> Made | None:
-        return made_of(self._round, wire, begun(self._round, [following])[0], found[following.subscriber_id])
+        return ahead
 
     def _reader(self, subscriber_id: int) -> Recipient | str:
         """Whom the letter goes to as the last claim found it or the store has it now; its own asks again."""
@@ -213,7 +193,7 @@ class Courier:
     def _claimed(self, letter: Letter) -> _Claim:
         """The letter's claim, on its way."""
         following = None if self._unsent else self._round.next_at_once()
-        asked = [following.subscriber_id] if following else []
+        asked = [following.leased.subscriber_id] if following else []
         found = self._round.committer.claim({letter.leased: letter.dated_at}, asked)
         return _Claim(found, following, monotonic())
 
@@ -221,7 +201,7 @@ class Courier:
         """The letter that went ahead is to be sent as any other."""
         self._forget_claim()
         if self._ahead is not None:
-            self._unsent.append(self._ahead.letter)
+            self._unsent.append(self._ahead)
             self._ahead = None
 
     def _forget_claim(self) -> None:
@@ -237,46 +217,24 @@ class Courier:
         letters = self._volley(wire.window)
         if not letters:
             return
-        following = [one.leased.subscriber_id for one in self._unsent[len(letters) :]]
-        claim = self._round.committer.claim({one.leased: one.dated_at for one in letters}, following)
-        found = result(claim)
-        made = [one for letter in letters if (one := self._made_for(wire, letter, found))]
+        found = result(self._round.committer.claim({one.leased: one.dated_at for one in letters}))
+        made = [
+            (letter, parcel)
+            for letter in letters
+            if (parcel := made_for(self._round, wire, letter, found[letter.leased.subscriber_id]))
+        ]
         # From here on they may be on the wire: what breaks now leaves them in doubt.
         del self._unsent[: len(letters)]
-        parcels = [one.parcel for one in made]
-        results = wire.send_all(parcels, meanwhile=lambda: self._make_ready(wire, found)) if made else []
-        self._take([(one.letter, sent) for one, sent in zip(made, results, strict=True)])
+        results = wire.send_all([parcel for _, parcel in made]) if made else []
+        self._take([(letter, sent) for (letter, _), sent in zip(made, results, strict=True)])
 
     def _volley(self, window: int) -> list[Letter]:
-        """The first of what is unsent, which is still there as that: whatever is raised, it is freed.
-
-        As many again follow there, where they are at hand.
-        """
+        """The first of what is unsent, which is still there as that: whatever is raised, it is freed."""
         if not self._unsent:
-            self._unsent = begun(self._round, self._round.next_some(window))
-        while len(self._unsent) < 2 * window and (another := self._round.next_at_once()):
-            self._unsent += begun(self._round, [another])
+            self._unsent = self._round.next_some(window)
+        while len(self._unsent) < window and (another := self._round.next_at_once()):
+            self._unsent.append(another)
         return self._unsent[:window]
-
-    def _made_for(self, wire: Wire, letter: Letter, found: Welcome) -> Made | None:
-        """As `_made` has it; what was made before counts where nothing has changed since."""
-        recipient = found[letter.leased.subscriber_id]
-        ready = self._ready.pop(letter.leased.id, None)
-        is_same = ready is not None and ready.letter is letter and ready.recipient == recipient
-        if is_same and not self._round.rests_until(letter.domain):
-            return ready
-        return made_of(self._round, wire, letter, recipient)
-
-    def _make_ready(self, wire: Wire, found: Welcome) -> None:
-        """While answers are on their way, the letters that follow are made."""
-        # Why the writing stopped is told by the next claim.
-        with suppress(Stopped):
-            for letter in self._unsent.copy():
-                made = made_of(self._round, wire, letter, found[letter.leased.subscriber_id])
-                if made is None:
-                    self._unsent.remove(letter)
-                else:
-                    self._ready[letter.leased.id] = made
 
     # What became of them.
 
@@ -322,10 +280,6 @@ class Courier:
         elif any(sent.verdict is not Verdict.UNSENT for _, sent in results):
             self._round.goes_well()
 
-    def _give_back(self, letter: Letter) -> None:
-        """Another connection has it; with its Date, which may be written down already."""
-        self._round.give_back(letter.leased._replace(dated_at=letter.dated_at))
-
     def _free(self) -> None:
         """Letters that were marked, and surely not sent, are as if they had never been marked."""
         self._call_back()
@@ -355,7 +309,7 @@ class Courier:
         """What this connection still had is the others'."""
         self._call_back()
         for letter in self._unsent:
-            self._give_back(letter)
+            self._round.give_back(letter)
         self._unsent = []
 
     def _connected(self) -> Wire:
@@ -363,7 +317,6 @@ class Courier:
         if self._wire is not None and self._wire.is_open and not self._wire.is_worn:
             return self._wire
         self._part()
-        self._ready.clear()
         self._wire = elsewhere(partial(connect, self._round.relay))
         self._round.connected(+1)
         return self._wire

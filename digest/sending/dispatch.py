@@ -32,9 +32,10 @@ from digest.sending.exclusive import exclusive, together
 from digest.sending.heartbeat import Heartbeat, Pulse
 from digest.sending.lanes import Lane
 from digest.sending.pace import Pacer, reserve
+from digest.sending.portion import Stencil
 from digest.sending.ranges import Range
 from digest.sending.relay import Relay
-from digest.sending.round import Manner, Round, Stencil
+from digest.sending.round import Manner, Round
 
 REPORT_EVERY = 0.25  # seconds
 #: seconds a severed connection may take to notice, before it is left to itself

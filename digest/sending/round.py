@@ -4,8 +4,8 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -20,12 +20,15 @@ from digest.sending.commits import Committer, patiently
 from digest.sending.lanes import pause
 from digest.sending.ledger import Leased, Settlement
 from digest.sending.pace import Pacer
-from digest.sending.parcel import Parcel
+from digest.sending.portion import Letter, Stencil, portion
 from digest.sending.ranges import Range
 from digest.sending.relay import Relay
 from subscribers.audience import Recipient, welcome
 
 LEASE = 500  # letters leased in one transaction
+#: letters made at once: what they are made with then stays in the processor's caches. By their rate no more
+#: than a second's, for they are dated then
+PORTION = 16
 #: setbacks in a row that stop the run: while there was no connection yet, and later (R-9)
 FIRST_SETBACKS = 3
 LATER_SETBACKS = 20
@@ -34,13 +37,6 @@ LONGEST_PAUSE = 30.0  # seconds
 COMPLAINTS_EVERY = timedelta(minutes=1)
 
 T = TypeVar("T")
-
-
-class Stencil(Protocol):
-    """Makes letters of recipients; the same recipient and instant give the same bytes."""
-
-    def letter(self, recipient: Recipient, dated_at: datetime) -> Parcel:
-        """The finished letter; raises where there can be none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +96,10 @@ class Round:
     ending: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _supply_lock: threading.Lock = field(default_factory=threading.Lock)
-    _supply: deque[Leased] = field(default_factory=deque)
+    #: leased, with their readers
+    _supply: deque[tuple[Leased, Recipient | str]] = field(default_factory=deque)
+    #: of them, those that are made
+    _begun: deque[Letter] = field(default_factory=deque)
     _setbacks: int = 0
     #: when the complaints were looked at; None: not yet
     _listened_at: datetime | None = None
@@ -121,41 +120,51 @@ class Round:
     def has_more(self) -> bool:
         """Whether there is a letter to send and the run goes on; leases the next ones where none is left."""
         with self._supply_lock:
-            if not self._supply and not self.is_ending:
+            if not self._begun and not self._supply and not self.is_ending:
                 self._supply = deque(self._patiently(self._lease))
-            return bool(self._supply) and not self.is_ending
+            return bool(self._begun or self._supply) and not self.is_ending
 
-    def next(self) -> Leased | None:
+    def next(self) -> Letter | None:
         """The next letter, once it is its turn; None where another courier was quicker.
 
         None begins sooner than the rate allows. `Over` where the run ends meanwhile.
         """
         with self._supply_lock:
-            taken = self._supply.popleft() if self._supply and not self.is_ending else None
+            taken = self._taken()
         if taken is None or self.pacer is None:
             return taken
         if not self.pacer.take(self.stop) or self.ending.is_set():
             raise Over
         return taken
 
-    def next_some(self, most: int) -> list[Leased]:
+    def next_some(self, most: int) -> list[Letter]:
         """The next letter as `next` has it, and up to *most* in all whose turn it is by then."""
         taken = [] if (first := self.next()) is None else [first]
         while taken and len(taken) < most and (another := self.next_at_once()):
             taken.append(another)
         return taken
 
-    def next_at_once(self) -> Leased | None:
+    def next_at_once(self) -> Letter | None:
         """The next letter; None where it is nobody's turn yet, or there is none at hand."""
         with self._supply_lock:
-            if not self._supply or self.is_ending or (self.pacer is not None and not self.pacer.take_due()):
+            is_there = bool(self._begun or self._supply) and not self.is_ending
+            if not is_there or (self.pacer is not None and not self.pacer.take_due()):
                 return None
-            return self._supply.popleft()
+            return self._taken()
 
-    def give_back(self, leased: Leased) -> None:
+    def _taken(self) -> Letter | None:
+        if self.is_ending:
+            return None
+        if not self._begun:
+            most = min(PORTION, max(1, int(self.manner.rate))) if self.manner.rate else PORTION
+            some = [self._supply.popleft() for _ in range(min(most, len(self._supply)))]
+            self._begun.extend(portion(self.stencil, some, self.now().astimezone(UTC)))
+        return self._begun.popleft() if self._begun else None
+
+    def give_back(self, letter: Letter) -> None:
         """The letter is there for the next courier."""
         with self._supply_lock:
-            self._supply.append(leased)
+            self._begun.append(letter)
 
     def recipient(self, subscriber_id: int) -> Recipient | str:
         """Whom the letter goes to as the store has it now, or why it is not welcome any more."""
@@ -190,13 +199,13 @@ class Round:
             if reproach:
                 raise Stopped(f"{reproach}; the rest stays queued")
 
-    def rests_until(self, domain: str) -> datetime | None:
-        """Until when *domain* is left in peace; None: it may be tried."""
+    def rests_until(self, letter: Letter) -> datetime | None:
+        """Until when the domain that *letter* goes to is left in peace; None: it may be tried."""
         # Read without the lock: a moment earlier or later is as good.
         if self.breaker.is_calm:
             return None
         with self._lock:
-            return self.breaker.resting(domain, self.now())
+            return self.breaker.resting(letter.domain, self.now())
 
     def connected(self, change: int) -> None:
         """One connection more, or one less."""
@@ -226,13 +235,16 @@ class Round:
         if pause(seconds * (1 + self.jitter()) / 2, self.ending):
             raise Over
 
-    def _lease(self) -> list[Leased]:
+    def _lease(self) -> list[tuple[Leased, Recipient | str]]:
+        """The next letters, with whom they go to as far as is known by now: that is asked again for each."""
         self.refresh()
         with writing(self.engine) as session:
             leased = ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE, self.within)
-            if leased:
-                self._listen(session)
-            return leased
+            if not leased:
+                return []
+            self._listen(session)
+            readers = welcome(session, [one.subscriber_id for one in leased])
+            return [(one, readers[one.subscriber_id]) for one in leased]
 
     def _listen(self, session: Session) -> None:
         """`Complained` where too many readers did, of those who got the issue; by whichever run."""

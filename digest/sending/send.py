@@ -23,9 +23,10 @@ from digest.sending.dispatch import Outcome, Progress, dispatch
 from digest.sending.exclusive import exclusive
 from digest.sending.handing import Crew, hand_out, watch
 from digest.sending.ledger import freeze, take_over
+from digest.sending.portion import Stencil
 from digest.sending.ranges import Range
 from digest.sending.relay import Relay
-from digest.sending.round import Manner, Stencil
+from digest.sending.round import Manner
 from digest.sending.spool import apply_spool, spool_of
 from digest.settings import is_loopback
 from subscribers.audience import audience

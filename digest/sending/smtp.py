@@ -130,16 +130,14 @@ class Wire:
         letter: Parcel,
         before_dot: Callable[[], Parcel | None],
         at_once: bool = False,
-        meanwhile: Callable[[], object] = lambda: None,
     ) -> Sent:
         """What became of *letter*: never raises for what the other side does.
 
         *before_dot* is called when all but the final dot is out, or with *at_once* before any of it, so that
         all goes out together. It must return only when it is written down that the dot may go. What it raises
         goes through, and the dot does not go. It returns the letter to be sent next on this connection, or
-        None; only where it `takes_ahead`. *meanwhile* is called while the dot's answer is on its way, and
-        must not raise. Raises ValueError for a letter that is not `faultless`, that `lacks` something here,
-        or is not the one whose MAIL, RCPT and DATA went ahead.
+        None; only where it `takes_ahead`. Raises ValueError for a letter that is not `faultless`, that
+        `lacks` something here, or is not the one whose MAIL, RCPT and DATA went ahead.
         """
         self._check(letter)
         pieces = letter.pieces if letter.is_clean else [stuffed(letter.content)]
@@ -153,16 +151,13 @@ class Wire:
         except BaseException:
             self.close()
             raise
-        return self._dot(pieces, following, at_once, meanwhile)
+        return self._dot(pieces, following, at_once)
 
-    def send_all(
-        self, letters: Sequence[Parcel], meanwhile: Callable[[], object] = lambda: None
-    ) -> list[Sent]:
+    def send_all(self, letters: Sequence[Parcel]) -> list[Sent]:
         """What became of each of *letters*, which travel together: never raises for what the other side does.
 
-        Any of them may be taken from the first byte on: that must be written down before. *meanwhile* is
-        called while the answers are on their way, and must not raise. Raises ValueError, before that byte,
-        as `send` does, and for more than `window`.
+        Any of them may be taken from the first byte on: that must be written down before. Raises ValueError,
+        before that byte, as `send` does, and for more than `window`.
         """
         for letter in letters:
             self._check(letter)
@@ -181,8 +176,6 @@ class Wire:
             written = sum(end <= self._client.written for end in ends)
             why = f"lost the connection after {Phase.BODY}: {what(error)}"
             is_leave = self.letters > 0 and written == 0 and isinstance(error, ConnectionError)
-        else:
-            meanwhile()
         results = [self._taken() for _ in range(written)]
         for number in range(written, len(letters)):
             # Its last octets did not go out, so nobody can have taken it; the first one may be to blame.
@@ -312,7 +305,6 @@ class Wire:
         pieces: Sequence[bytes],
         following: Parcel | None,
         at_once: bool,
-        meanwhile: Callable[[], object],
     ) -> Sent:
         """The final dot and its answer. From its first byte on, a loss is a doubt."""
         end = b".\r\n" if ends_line(pieces) else b"\r\n.\r\n"
@@ -321,7 +313,6 @@ class Wire:
             end += _joined(self._commands(following).values())
         try:
             self._client.write([*pieces, end] if at_once else [end], self._relay.timeouts.block)
-            meanwhile()
             answer = self._client.answer(Phase.DOT)
         except (OSError, Garbled) as error:
             if at_once and self._client.written <= sum(map(len, pieces)):

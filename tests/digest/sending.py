@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -106,6 +106,9 @@ class Plain:
         self.poison = frozenset(poison)
         self.wide = frozenset(wide)
         self.filling = (b"x" * 70 + b"\r\n") * (size // 72)
+
+    def letters(self, wanted: Sequence[tuple[Recipient, datetime]]) -> list[Mail]:
+        return [self.letter(*one) for one in wanted]
 
     def letter(self, recipient: Recipient, dated_at: datetime) -> Mail:
         number = recipient.subscriber_id

@@ -391,6 +391,19 @@ def test_an_issue_that_would_make_a_broken_letter_makes_none(damage: dict[str, s
         stencil(replace(issue(), **damage), RING, None)
 
 
+@pytest.mark.parametrize("filler", FILLERS)
+def test_letters_made_together_are_those_made_one_by_one(filler: str) -> None:
+    """In either encoding, whatever the names are, each with its own Date."""
+    ready = stencil(issue(excerpt=FILLERS[filler] * 200), RING, "bounces.example.org", ["postmark"])
+    names = ["", "Ann", "Ann <&> Bob", "Änne"] * 10
+    wanted = [
+        (Recipient(n, f"r{n}@example.com", name, n % 3), AT + timedelta(hours=n))
+        for n, name in enumerate(names, start=1)
+    ]
+    assert ready.letters(wanted) == [ready.letter(*one) for one in wanted]
+    assert ready.letters([]) == []
+
+
 @pytest.mark.parametrize("filler", ["latin", "cyrillic"])
 def test_several_threads_may_use_one_stencil(filler: str) -> None:
     rendered = issue(excerpt=FILLERS[filler] * 200)

@@ -124,7 +124,40 @@ def test_a_letter_to_nobody_is_not_sent_though_it_is_asked_for() -> None:
     assert (server.asked("dot"), server.letters) == (0, [])
 
 
-@pytest.mark.parametrize("offers", [(), PIPELINED, CHUNKED], ids=["one by one", "pipelined", "chunked"])
+EACH_WAY = pytest.mark.parametrize(
+    "offers", [(), PIPELINED, CHUNKED], ids=["one by one", "pipelined", "chunked"]
+)
+
+
+@EACH_WAY
+def test_who_moves_in_the_meantime_gets_the_letter_at_the_new_address(
+    engine: Engine, offers: Sequence[str]
+) -> None:
+    """P-2: it was made before, with others; the one that goes out is made for what the store says then."""
+    issue_id = frozen(engine, 12)
+    moved: list[int] = []
+
+    def move(line: str) -> Answer:
+        if not moved:
+            number = int(line.partition("reader")[2].partition("@")[0]) + WINDOW
+            with writing(engine) as session:
+                session.execute(
+                    update(Subscriber)
+                    .where(col(Subscriber.id) == number)
+                    .values(address="moved@example.org", address_key="moved@example.org")
+                )
+            moved.append(number)
+        return OK
+
+    with EvilServer({"dot": move}, offers) as server:
+        run(engine, issue_id, relay_at(server.port), manner=replace(QUICK, connections=1))
+    assert count_of(engine, issue_id) == {"frozen": 12, "accepted": 12}
+    (caught,) = [one for one in server.letters if "moved@" in one.rcpt]
+    assert b"To: moved@example.org\r\n" in caught.content
+    assert f"reader{moved[0]}@" not in "".join(caught.rcpt for caught in server.letters)
+
+
+@EACH_WAY
 def test_who_leaves_in_the_meantime_gets_no_letter(engine: Engine, offers: Sequence[str]) -> None:
     """P-2: they left while the letter before theirs was on the wire; even what went ahead is not sent."""
     issue_id = frozen(engine, 12)
