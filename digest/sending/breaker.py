@@ -78,7 +78,7 @@ class _Domain:
 
 
 class Breaker:
-    """What the answers of one run add up to. One thread at a time: whoever feeds it holds a lock."""
+    """What the answers of one run add up to."""
 
     def __init__(self, frozen_at: datetime) -> None:
         """*frozen_at* is when the issue began to be sent."""

@@ -1,4 +1,8 @@
-"""What the connections of one run share: the letters to be sent, the pace, the setbacks, the end."""
+"""What the connections of one run share: the letters to be sent, the pace, the setbacks, the end.
+
+They share a thread, too (see `lanes`): of what is here only `end` is called from elsewhere, and the counts
+and the refusal are read.
+"""
 
 import threading
 from collections import Counter, deque
@@ -73,7 +77,6 @@ class Round:
     now: Callable[[], datetime]
     jitter: Callable[[], float]
     committer: Committer
-    #: under the lock
     breaker: Breaker
     #: set by whoever wants the run to end in order
     stop: threading.Event
@@ -94,8 +97,6 @@ class Round:
     #: set once there was a connection, and at the end: the others wait for the first one
     reached: threading.Event = field(default_factory=threading.Event)
     ending: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _supply_lock: threading.Lock = field(default_factory=threading.Lock)
     #: leased, with their readers
     _supply: deque[tuple[Leased, Recipient | str]] = field(default_factory=deque)
     #: of them, those that are made
@@ -107,8 +108,7 @@ class Round:
 
     def end(self, why: Stopped | None = None) -> None:
         """No further letter is begun."""
-        with self._lock:
-            self.why = self.why or why
+        self.why = self.why or why
         self.ending.set()
         self.reached.set()
 
@@ -119,18 +119,16 @@ class Round:
 
     def has_more(self) -> bool:
         """Whether there is a letter to send and the run goes on; leases the next ones where none is left."""
-        with self._supply_lock:
-            if not self._begun and not self._supply and not self.is_ending:
-                self._supply = deque(self._patiently(self._lease))
-            return bool(self._begun or self._supply) and not self.is_ending
+        if not self._begun and not self._supply and not self.is_ending:
+            self._supply = deque(self._patiently(self._lease))
+        return bool(self._begun or self._supply) and not self.is_ending
 
     def next(self) -> Letter | None:
         """The next letter, once it is its turn; None where another courier was quicker.
 
         None begins sooner than the rate allows. `Over` where the run ends meanwhile.
         """
-        with self._supply_lock:
-            taken = self._taken()
+        taken = self._taken()
         if taken is None or self.pacer is None:
             return taken
         if not self.pacer.take(self.stop) or self.ending.is_set():
@@ -146,11 +144,10 @@ class Round:
 
     def next_at_once(self) -> Letter | None:
         """The next letter; None where it is nobody's turn yet, or there is none at hand."""
-        with self._supply_lock:
-            is_there = bool(self._begun or self._supply) and not self.is_ending
-            if not is_there or (self.pacer is not None and not self.pacer.take_due()):
-                return None
-            return self._taken()
+        is_there = bool(self._begun or self._supply) and not self.is_ending
+        if not is_there or (self.pacer is not None and not self.pacer.take_due()):
+            return None
+        return self._taken()
 
     def _taken(self) -> Letter | None:
         if self.is_ending:
@@ -163,8 +160,7 @@ class Round:
 
     def give_back(self, letter: Letter) -> None:
         """The letter is there for the next courier."""
-        with self._supply_lock:
-            self._begun.append(letter)
+        self._begun.append(letter)
 
     def recipient(self, subscriber_id: int) -> Recipient | str:
         """Whom the letter goes to as the store has it now, or why it is not welcome any more."""
@@ -178,45 +174,34 @@ class Round:
     def settle(self, settled: Sequence[Settlement]) -> None:
         """They are written down soon, and counted."""
         self.committer.settle(*settled)
-        with self._lock:
-            for one in settled:
-                self.counts[one.state] += 1
-                if (one.reply_code or 0) >= 400:
-                    self.refusal = f"{one.reply_code} {one.reply_text}"
+        for one in settled:
+            self.counts[one.state] += 1
+            if (one.reply_code or 0) >= 400:
+                self.refusal = f"{one.reply_code} {one.reply_text}"
 
     def heed(self, answers: Sequence[Heard]) -> None:
         """What follows from answers whose letters are settled; `Stopped` where policy speaks against us."""
         now = self.now()
         for heard in answers:
-            with self._lock:
-                lying = self.breaker.lying(heard, now)
-                if lying is not None:
-                    self.counts[Delivered.REJECTED] -= len(lying.deliveries)
-                    self.counts[Delivered.DEFERRED] += len(lying.deliveries)
-                reproach = self.breaker.reproach(heard.reply)
-            if lying is not None:
+            if lying := self.breaker.lying(heard, now):
+                self.counts[Delivered.REJECTED] -= len(lying.deliveries)
+                self.counts[Delivered.DEFERRED] += len(lying.deliveries)
                 self.committer.take_back(lying)
-            if reproach:
+            if reproach := self.breaker.reproach(heard.reply):
                 raise Stopped(f"{reproach}; the rest stays queued")
 
     def rests_until(self, letter: Letter) -> datetime | None:
         """Until when the domain that *letter* goes to is left in peace; None: it may be tried."""
-        # Read without the lock: a moment earlier or later is as good.
-        if self.breaker.is_calm:
-            return None
-        with self._lock:
-            return self.breaker.resting(letter.domain, self.now())
+        return None if self.breaker.is_calm else self.breaker.resting(letter.domain, self.now())
 
     def connected(self, change: int) -> None:
         """One connection more, or one less."""
-        with self._lock:
-            self._connected += change
+        self._connected += change
         if change > 0:
             self.reached.set()
 
     def is_connected(self) -> bool:
         """Whether any courier has a connection."""
-        # Read without the lock: a moment earlier or later is as good.
         return self._connected > 0
 
     def goes_well(self) -> None:
@@ -225,10 +210,9 @@ class Round:
 
     def setback(self, what: str) -> None:
         """A pause, longer for each setback in a row; `Stopped` when they are too many."""
-        with self._lock:
-            self._setbacks += 1
-            self.refusal = what
-            count = self._setbacks
+        self._setbacks += 1
+        self.refusal = what
+        count = self._setbacks
         if count >= (LATER_SETBACKS if self.reached.is_set() else FIRST_SETBACKS):
             raise Stopped(f"{what}; the rest stays queued")
         seconds = min(self.manner.pause * 2 ** (count - 1), LONGEST_PAUSE)
