@@ -25,8 +25,8 @@ ADVICE = """## What to buy, what to set
 - **A distance is bridged by connections.** `DIGEST_SMTP_CONNECTIONS` is 4 unless it is set; the rates above
   are with 10. A connection that waits for the relay costs nothing here: more of them bridge more distance, as
   far as the relay lets them.
-- **Memory hardly grows with the list**: letters are leased a few hundred at a time and made one by one. What
-  `digest serve` takes comes on top.
+- **Memory hardly grows with the list**: letters are leased a few hundred at a time and made a few at a
+  time. What `digest serve` takes comes on top.
 - **Disk**: the ledger keeps a row for each letter of each issue, and the store grows by the column above with
   every issue. The disk must be one that keeps what it says it has written: the ledger waits for it.
 - **SQLite or PostgreSQL**: SQLite is enough as long as one machine sends. PostgreSQL is for those who have
