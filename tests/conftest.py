@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from hypothesis import settings
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 from sqlalchemy import Connection, Engine, text
@@ -29,6 +30,10 @@ from digest.migrating import config
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+
+# A machine that does something else for 0.2 s is no failure of what is tested.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def lacking(what: str) -> None:
