@@ -290,6 +290,8 @@ def test_axe_finds_nothing_in_the_room_of_an_issue(site: Site, browser: Any) -> 
     page.goto(local(site, f"{HERE}/approve"))
     judged(page, "approve", found)
     page.get_by_role("button", name="Approve for 2 people").click()
+    until(lambda: issue(site).status, Status.APPROVED)
+    page.wait_for_load_state()
     with writing(site.engine) as session:
         session.get_one(Post, 3).title = "Corrected"
     page.goto(local(site, HERE))
