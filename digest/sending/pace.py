@@ -32,14 +32,13 @@ _RESERVE = text(
 
 
 class Pacer:
-    """Gives the letters of one run their turns, over all its connections."""
+    """Gives the letters of one run their turns, over all its connections, which share a thread."""
 
     def __init__(self, rate: float, reserve: Callable[[int], float]) -> None:
         """*rate* is in letters a second; *reserve* as below, of a number of slots."""
         self._rate = rate
         self._reserve = reserve
         self._batch = max(1, int(rate * BATCH))
-        self._lock = threading.Lock()
         #: the reserved ones, on the monotonic clock
         self._slots: deque[float] = deque()
         #: when the next letter may begin at the earliest: what was not used in time is no credit
@@ -47,18 +46,16 @@ class Pacer:
 
     def take(self, stop: threading.Event) -> bool:
         """It is the next letter's turn; False: *stop* was set before."""
-        with self._lock:
-            wait = self._next() - monotonic()
-            self._use()
+        wait = self._next() - monotonic()
+        self._use()
         return not (wait > 0 and pause(wait, stop))
 
     def take_due(self) -> bool:
         """It is the next letter's turn; False: not yet, and then none was taken."""
-        with self._lock:
-            if self._next() > monotonic():
-                return False
-            self._use()
-            return True
+        if self._next() > monotonic():
+            return False
+        self._use()
+        return True
 
     def _next(self) -> float:
         """When the next letter may begin."""

@@ -108,7 +108,9 @@ class Round:
 
     def end(self, why: Stopped | None = None) -> None:
         """No further letter is begun."""
-        self.why = self.why or why
+        # Nothing is written where there is nothing to say: another thread may be saying why.
+        if why is not None and self.why is None:
+            self.why = why
         self.ending.set()
         self.reached.set()
 
@@ -212,10 +214,9 @@ class Round:
         """A pause, longer for each setback in a row; `Stopped` when they are too many."""
         self._setbacks += 1
         self.refusal = what
-        count = self._setbacks
-        if count >= (LATER_SETBACKS if self.reached.is_set() else FIRST_SETBACKS):
+        if self._setbacks >= (LATER_SETBACKS if self.reached.is_set() else FIRST_SETBACKS):
             raise Stopped(f"{what}; the rest stays queued")
-        seconds = min(self.manner.pause * 2 ** (count - 1), LONGEST_PAUSE)
+        seconds = min(self.manner.pause * 2 ** (self._setbacks - 1), LONGEST_PAUSE)
         if pause(seconds * (1 + self.jitter()) / 2, self.ending):
             raise Over
 
