@@ -94,7 +94,7 @@ def test_the_sink_finds_the_end_wherever_it_stands_in_what_is_looked_through_at_
         assert sink.taken.octets == sum(lengths) + 5 * len(lengths)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     letters=st.lists(
         st.lists(

@@ -250,7 +250,6 @@ def test_whatever_a_program_sends_is_answered_as_described(program: Program) -> 
         @hypothesis.seed(SEED)
         @settings(
             max_examples=REQUESTS,
-            deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),

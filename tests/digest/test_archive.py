@@ -412,7 +412,7 @@ TITLES = st.from_regex(r"[A-Z][a-z]{1,8}( [a-z]{1,8}){0,5}", fullmatch=True)
 
 
 @given(st.lists(st.tuples(TITLES | st.just(""), st.integers(30, 60)), min_size=1, max_size=8))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_every_post_of_a_copied_page_is_found_in_its_order(posts: list[tuple[str, int]]) -> None:
     text = HEAD
     for title, words in posts:
@@ -423,7 +423,7 @@ def test_every_post_of_a_copied_page_is_found_in_its_order(posts: list[tuple[str
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_no_text_breaks_the_readers_of_archives(text: str) -> None:
     pasted(HEAD + text)
     pasted(text)

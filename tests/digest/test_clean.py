@@ -35,7 +35,7 @@ def is_pure(text: str) -> bool:
 
 
 @given(MESS)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_plain_of_plain_is_plain(mess: str) -> None:
     once = plain(mess)
     assert plain(once) == once
@@ -44,7 +44,7 @@ def test_plain_of_plain_is_plain(mess: str) -> None:
 
 
 @given(MESS)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_blocks_are_pure_lines_with_something_in_them(mess: str) -> None:
     for block in blocks(mess) + blocks(f"<div>{mess}</div>"):
         assert block
@@ -204,7 +204,7 @@ def test_a_link_is_absolute_http_or_none(url: str, base: str | None, expected: s
 
 
 @given(st.text(max_size=40) | MESS, st.sampled_from([None, "https://example.org/a/b?c#d"]))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_an_absolute_link_is_ascii_and_stays_as_it_is(url: str, base: str | None) -> None:
     found = absolute(url.replace("\ud800", ""), base)
     if found is not None:

@@ -214,7 +214,7 @@ def test_a_month_read_whole_counts_only_if_it_was_over(engine: Engine) -> None:
     assert covered(engine)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations([0, 1, 2, 3, 4]))
 def test_the_order_of_imports_does_not_matter(another_store: Callable[[], Engine], order: list[int]) -> None:
     engine = another_store()

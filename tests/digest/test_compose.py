@@ -273,7 +273,7 @@ def test_a_month_read_whole_before_it_was_over_is_incomplete(store: Engine) -> N
         assert "2015-09 is not over" in explain(session, SEPTEMBER, day(28)).warnings[0]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     hours=st.lists(st.integers(0, 24 * 120), max_size=15),
     builds=st.lists(st.integers(0, 3), min_size=1, max_size=6),

@@ -87,7 +87,7 @@ def test_a_codec_that_is_no_encoding_is_not_used(name: str) -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from([None, "utf-8", "utf-16", "gb2312", "x"]))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_any_bytes_become_text(body: bytes, charset: str | None) -> None:
     assert isinstance(decoded(body, charset), str)
 

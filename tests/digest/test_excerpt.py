@@ -391,7 +391,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.text(max_size=4), max_size=80).map("".join), st.booleans(), st.integers(1, 90))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_an_excerpt_is_never_longer_than_allowed_and_never_ends_inside_a_cluster(
     text: str, truncated: bool, length: int
 ) -> None:
@@ -435,7 +435,7 @@ MARKUP = st.sampled_from(
         "".join
     )
 )
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_an_excerpt_has_no_markup_and_nothing_invisible(html: str) -> None:
     text = taken(html, body=html, manual=html).text
     assert not regex.search(r"</?(?:p|b|div|br|img|script)\b[^<>]*>|<!--", text)
@@ -459,7 +459,7 @@ def test_a_proposed_title_is_the_first_sentence(text: str, title: str) -> None:
 
 
 @given(st.lists(PIECES, max_size=80).map("".join))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_a_proposed_title_is_one_line_of_at_most_70_clusters(text: str) -> None:
     assert len(regex.findall(r"\X", propose_title(text))) <= 70
 

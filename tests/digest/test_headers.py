@@ -159,7 +159,7 @@ def test_a_block_in_another_script_is_this() -> None:
     ]
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(title=texts, name=texts, publication=texts)
 @example(title=INJECTION, name=INJECTION, publication=INJECTION)
 @example(title='"quoted" title', name='"', publication="\\")
@@ -193,7 +193,7 @@ def test_every_hostile_text_survives_as_far_as_it_is_legible(text: str) -> None:
     assert max(map(len, header.wire.split(b"\r\n"))) <= LINE
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(texts)
 def test_what_is_legible_is_one_line_without_controls_and_stays_so(text: str) -> None:
     once = legible(text)
@@ -203,7 +203,7 @@ def test_what_is_legible_is_one_line_without_controls_and_stays_so(text: str) ->
     assert legible(once) == once
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(name=texts)
 def test_no_line_is_longer_than_76_characters(name: str) -> None:
     for header in (subject(name), mailbox("Reply-To", name, "a@example.org"), list_id(name, "a.example.org")):

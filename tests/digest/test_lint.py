@@ -694,7 +694,7 @@ def test_any_name_of_a_recipient_is_recognised_as_theirs(name: str) -> None:
     st.lists(st.text("0123456789 |"), max_size=6),
     st.lists(st.text("abc", max_size=4), min_size=4, max_size=4, unique=True),
 )
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_texts_that_differ_in_their_values_only_are_alike(pieces: list[str], values: list[str]) -> None:
     """Point 36: one value may begin with another, or be empty."""
     pairs = [(values[0], values[1]), (values[2], values[3])]
@@ -706,7 +706,7 @@ def test_texts_that_differ_in_their_values_only_are_alike(pieces: list[str], val
 
 
 @given(st.binary(max_size=400) | st.text(max_size=400).map(str.encode))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_no_bytes_make_the_lint_fail(junk: bytes) -> None:
     findings = check(junk, other=GOOD.letter(), page=PAGE)
     inside = replace(GOOD, html=GOOD.html.replace(CONTENTS, junk.decode("utf-8", "replace")))

@@ -119,7 +119,7 @@ HOSTILE = st.one_of(
 
 
 # No shrinking: an example is a whole issue, and making one smaller takes minutes.
-@settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=EXAMPLES, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(st.tuples(HOSTILE, HOSTILE, HOSTILE), min_size=1, max_size=6), HOSTILE, HOSTILE)
 def test_no_words_of_a_stranger_break_the_letter(
     posts: list[tuple[str, str, str]], subject: str, preheader: str

@@ -67,7 +67,7 @@ def test_replies_go_where_the_publication_reads_them() -> None:
     assert message_from_bytes(content, policy=default)["Reply-To"] == "The desk <desk@example.org>"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
 def test_whatever_a_publication_is_called_its_mails_are_sound(name: str) -> None:
     """H-14."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from digest.letter.page import Page
@@ -74,7 +74,6 @@ def test_a_picture_is_known_by_its_bytes(
 @given(
     st.sampled_from([b"", JPEG[:30], WEBP[:20], GIF[:6], png(2, 2)[:16], b"\0\0\0\x1cftypavif"]), st.binary()
 )
-@settings(deadline=None)
 def test_no_bytes_make_measuring_fail(start: bytes, rest: bytes) -> None:
     found = measured(start + rest)
 

@@ -134,7 +134,6 @@ def test_whatever_is_asked_is_answered_as_described(lite: Site, small: Mailroom)
         @hypothesis.seed(SEED)
         @settings(
             max_examples=REQUESTS,
-            deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),

@@ -178,7 +178,7 @@ def assert_fit_for_the_wire(content: bytes) -> None:
 # ---- the letter
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(
     title=texts,
     name=texts,
@@ -231,7 +231,7 @@ def test_a_value_of_any_length_fits_at_every_place_of_a_line(filler: str) -> Non
         assert by_hand(made.letter(recipient, AT).content) == substituted(rendered, recipient)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.one_of(texts.map(str.encode), st.binary(max_size=200)))
 @example(b" ")
 @example(b"." * 80 + b"F" * 200)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from digest.letter.plaintext import WIDTH, columns, numbered, underlined, wrapped
 
-PROVE = settings(max_examples=int(os.environ.get("PROVE_EXAMPLES", "200")), deadline=None)
+PROVE = settings(max_examples=int(os.environ.get("PROVE_EXAMPLES", "200")))
 WORDS = st.lists(
     st.one_of(
         st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=120),

@@ -395,7 +395,7 @@ def test_a_post_that_guesses_at_sentinels_makes_no_hole(make_page: Make, make_ca
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=80))
 @example("\U0001fffe \ue000\u0301 \ufdd0")
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_gives_a_faultless_letter(make_page: Make, make_card: Make, text: str) -> None:
     cards = [
         make_card(number, title=text or "x", excerpt=text, author=text, category=text) for number in range(2)

@@ -99,7 +99,7 @@ def test_a_mailbox_that_asks_who_the_sender_is_has_not_failed() -> None:
     assert classify("failed", "4.7.0", "X-Boxbe-Notice; Sender not pre-approved.") is Class.NONE
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.text(), st.text(), st.text())
 def test_any_text_has_a_class_and_without_a_plain_word_it_is_never_hard(
     action: str, status: str, said: str
@@ -108,7 +108,7 @@ def test_any_text_has_a_class_and_without_a_plain_word_it_is_never_hard(
     assert classify(action, status, said) is not HARD
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.text())
 def test_a_diagnostic_is_kept_as_one_printable_line(text: str) -> None:
     """B-8."""

@@ -302,7 +302,7 @@ def test_no_other_address_names_anybody(to: str) -> None:
     assert found.for_person == "no signed address and no Message-ID says whom it is about"
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.integers(0, 26), st.integers(0, 255))
 def test_a_forged_report_about_a_known_address_names_nobody(place: int, change: int) -> None:
     """B-2, S-21: whatever else it says, with one byte of its token changed."""
@@ -366,14 +366,14 @@ def test_a_report_on_the_unsubscribe_address_makes_nobody_leave() -> None:
 # Whatever the bytes.
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_read(octets: bytes) -> None:
     """B-4."""
     assert reading(octets).klass is Class.NONE
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.text(max_size=500), st.text(max_size=500))
 def test_what_is_shown_of_a_report_is_one_printable_line(recipient: str, diagnostic: str) -> None:
     """B-8."""

@@ -158,7 +158,7 @@ def test_whoever_any_file_says_is_gone_gets_nothing_from_then_on(
     """I-4, whatever the files say of whom, in whatever order and on whatever terms."""
     examples = 0
 
-    @settings(max_examples=EXAMPLES, deadline=None)
+    @settings(max_examples=EXAMPLES)
     @given(st.lists(ROWS, min_size=1, max_size=5), st.booleans(), st.booleans())
     def held(tables: list[list[tuple[int, str]]], vouch: bool, ask: bool) -> None:
         nonlocal examples

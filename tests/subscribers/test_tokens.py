@@ -23,7 +23,7 @@ def key(number: int) -> bytes:
     return bytes([number]) * 32
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(purpose=st.sampled_from(Purpose), subscriber_id=IDS, version=VERSIONS)
 @example(purpose=Purpose.LEAVE, subscriber_id=2**64 - 1, version=2**16 - 1)
 def test_a_token_says_what_was_signed_in_36_url_safe_characters(
@@ -120,7 +120,7 @@ def test_one_changed_character_anywhere_makes_a_token_worthless() -> None:
             assert RING.read(Purpose.ONE_CLICK, forged) is None
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.one_of(st.text(), st.text(alphabet=sorted(URL_SAFE), min_size=36, max_size=36)))
 @example("")
 @example("A" * 36)

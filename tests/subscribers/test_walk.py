@@ -471,7 +471,7 @@ class Walk(RuleBasedStateMachine):
 
 
 class TestWalk(Walk.TestCase):  # type: ignore[name-defined,misc]
-    settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
+    settings = settings(max_examples=EXAMPLES, stateful_step_count=30)
 
     @classmethod
     def setUpClass(cls) -> None:
