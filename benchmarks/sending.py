@@ -29,8 +29,9 @@ from subscribers.audience import audience
 ROUNDS = 3
 CONNECTIONS = 10
 DELAY = 20  # milliseconds
-#: letters of a full turn
-SOURCE_LETTERS, DISPATCHED = 20_000, 10_000
+#: letters of a full turn without a distance: some seconds' worth, and more where a letter takes less; of
+#: 10,000 in chunks the start (statements read for the first time, connections opened) would be a twentieth
+NEAR = {PLAIN: 10_000, PIPELINING: 10_000, CHUNKING: 50_000}
 #: the sink's share: it must take so many times what Postfix's own sink takes from the same client
 FASTER = 3
 #: at a distance some five seconds' worth, as of smtp-source: opening a connection takes four round trips
@@ -124,7 +125,7 @@ def measure(delay: int = 0, share: float = 1, rounds: int = ROUNDS) -> Measured:
 
 def validity(share: float = 1, rounds: int = ROUNDS) -> Measured:
     """smtp-source alone, to the sink and to Postfix's own: whether what else is measured now counts."""
-    way = Way(SOURCE, from_source, near=SOURCE_LETTERS, far=0)
+    way = Way(SOURCE, from_source, near=NEAR[CHUNKING], far=0)
     costs, own = [], []
     with compiled() as sink:
         for _ in range(rounds):
@@ -138,7 +139,7 @@ def to_own_sink(share: float) -> list[float]:
     if not (program("smtp-sink") and program("smtp-source")):
         return []
     with smtp_sink() as port:
-        return [from_source(port, counted(SOURCE_LETTERS // 4, share)).per_second]
+        return [from_source(port, counted(NEAR[CHUNKING] // 10, share)).per_second]
 
 
 def turn(way: Way, sink: Path, delay: int, share: float) -> Cost:
@@ -174,7 +175,7 @@ def ways(share: float, left_out: list[str]) -> Iterator[list[Way]]:
             )
         ]
         if program("smtp-source"):
-            found.insert(0, Way(SOURCE, from_source, near=SOURCE_LETTERS, far=500))
+            found.insert(0, Way(SOURCE, from_source, near=NEAR[CHUNKING], far=500))
         else:
             left_out.append("smtp-source: Postfix is not here")
         try:
@@ -204,11 +205,11 @@ def prepare(folder: Path) -> None:
 def dispatches(folder: Path, engines: Mapping[str, Engine], share: float) -> Iterator[Way]:
     """Ours, on each store and for each kind of relay."""
     for name, engine in engines.items():
-        add_people(engine, counted(DISPATCHED, share))
+        add_people(engine, counted(max(NEAR.values()), share))
         ours = Dispatching(engine, folder / "rendered.json")
         for offers in (PLAIN, PIPELINING, CHUNKING):
             title = f"dispatch, ledger on {name}"
-            yield Way(title, ours.send, DISPATCHED, FAR_AWAY[offers], offers, ours.prepare)
+            yield Way(title, ours.send, NEAR[offers], FAR_AWAY[offers], offers, ours.prepare)
 
 
 class Dispatching:
