@@ -150,7 +150,7 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 
 class Writer:
-    """`writing` again and again: over one connection, for to get one takes longer than to write some rows."""
+    """`writing` again and again, without a session: to get one takes longer than to write some rows."""
 
     def __init__(self, engine: Engine) -> None:
         """Nothing is connected yet."""
@@ -158,17 +158,20 @@ class Writer:
         self._connection: Connection | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> Iterator["Writer"]:
         """As `writing` has it; after an exception the next one begins with a new connection."""
-        if self._connection is None:
-            self._connection = self._engine.connect().execution_options(writing=True)
         try:
-            with self._connection.begin(), Session(self._connection, expire_on_commit=False) as session:
-                yield session
-                session.flush()
+            with self.connection().begin():
+                yield self
         except BaseException:
             self.close()
             raise
+
+    def connection(self) -> Connection:
+        """The one that is written on."""
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(writing=True)
+        return self._connection
 
     def close(self) -> None:
         """The connection is given back."""

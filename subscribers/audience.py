@@ -1,14 +1,13 @@
 """Who is to get an issue now: the active whose address is not suppressed."""
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, Select, String, case, exists, func, select, type_coerce
 from sqlmodel import Session, col
 
-from subscribers.columns import as_rows, given
 from subscribers.models import State, Subscriber, Suppression
+from subscribers.prepared import Prepared, Transaction, as_rows, given
 
 #: what `welcome` answers beside the states: the address is on the suppression list
 SUPPRESSED = "suppressed"
@@ -37,21 +36,18 @@ def audience() -> Select[Any]:
     )
 
 
-def welcome(session: Session, ids: Iterable[int]) -> dict[int, Recipient | str]:
+def welcome(store: Transaction, ids: Iterable[int]) -> dict[int, Recipient | str]:
     """For each of *ids* whom the letter goes to, or why it is not welcome any more.
 
     The reason is a state's word, `SUPPRESSED` or `ERASED`. Asked again right before MAIL FROM (P-2).
     """
-    connection = session.connection()
     found: dict[int, Recipient | str] = dict.fromkeys(ids, ERASED)
-    rows = as_rows(zip(found, strict=True))
-    for row in connection.execute(_welcome(connection.dialect.name), {"rows": rows}).all():
-        found[row[0]] = Recipient(*row[:4]) if row[4] == State.ACTIVE else row[4]
+    for one, address, name, version, stands in _welcome.rows(store, rows=as_rows(zip(found, strict=True))):
+        found[one] = Recipient(one, address, name, version) if stands == State.ACTIVE else stands
     return found
 
 
-@cache  # to build a statement takes longer than to run it
-def _welcome(engine: str) -> Select[Any]:
+def _standing(engine: str) -> Select[Any]:
     return select(
         col(Subscriber.id),
         col(Subscriber.address),
@@ -63,6 +59,9 @@ def _welcome(engine: str) -> Select[Any]:
             else_=type_coerce(col(Subscriber.state), String),
         ),
     ).where(col(Subscriber.id).in_(select(given(engine, id=Integer()).c.id)))
+
+
+_welcome = Prepared(_standing)
 
 
 def _suppressed() -> ColumnElement[bool]:

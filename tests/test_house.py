@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 #: docs/architecture.md, which says of each what it is for.
 MAP = """
 subscribers
-subscribers.columns subscribers.tokens subscribers.address subscribers.files
+subscribers.columns subscribers.prepared subscribers.tokens subscribers.address subscribers.files
 subscribers.models subscribers.headings
 subscribers.suppression subscribers.evidence subscribers.sheet subscribers.report
 subscribers.audience subscribers.roll subscribers.limits subscribers.growth
@@ -74,6 +74,7 @@ digest.issue.approve
 digest.settings digest.press digest.health digest.notices
 digest.sending.replies digest.sending.parcel digest.sending.exclusive digest.sending.epoch
 digest.sending.relaylog digest.sending.ranges digest.sending.breaker digest.sending.lanes
+digest.sending.statements
 digest.returns.parts digest.returns.classes digest.returns.fields
 digest.returns.about digest.returns.wording digest.returns.strikes
 digest.returns.events digest.returns.models digest.returns.places
@@ -305,7 +306,7 @@ def uses_settings(name: str) -> bool:
 
 #: where statements are written; web, cli, dispatch, smtp and render ask these
 SQL = {
-    "subscribers.columns",  # rows given as one value
+    "subscribers.prepared",  # rows given as one value
     "subscribers.models",  # an index
     "subscribers.suppression",
     "subscribers.audience",
@@ -344,6 +345,7 @@ SQL = {
     "digest.health",
     "digest.metrics",
     "digest.sending.ledger",
+    "digest.sending.statements",
     "digest.sending.audit",
     "digest.sending.survey",
     "digest.sending.spread",

@@ -37,6 +37,7 @@ from digest.sending import ledger
 from digest.sending.breaker import Lying
 from digest.sending.ledger import Leased, Settlement
 from subscribers.audience import Recipient, welcome
+from subscribers.prepared import Transaction
 
 #: seconds; the first pause before a store is tried again, and the longest
 FIRST_PAUSE = 0.05
@@ -244,16 +245,19 @@ class Committer:
     def _write(
         self, settlements: list[Settlement], lying: list[Lying], claims: list[_Claim]
     ) -> list[Welcome | Stopped]:
-        with self._writer.writing() as session:
-            if not ledger.settle(session, self._run_id, settlements):
+        with self._writer.writing() as store:
+            if not ledger.settle(store, self._run_id, settlements):
                 self._fail(_taken_over(self._run_id))
-            for one in lying:
-                self._take_back(session, one)
+            if lying:
+                with Session(store.connection()) as session:
+                    for one in lying:
+                        self._take_back(session, one)
+                    session.flush()
             if not claims:
                 return []
-            if not ledger.is_sending(session, self._issue_id):
+            if not ledger.is_sending(store, self._issue_id):
                 return [NotSending("the issue was paused or cancelled")] * len(claims)
-            return self._claimed(session, claims)
+            return self._claimed(store, claims)
 
     def _take_back(self, session: Session, lying: Lying) -> None:
         ledger.take_back(session, self._run_id, lying.deliveries, lying.until, lying.why)
@@ -267,14 +271,14 @@ class Committer:
         subject = f"{lying.domain} refuses nearly everybody"
         tell(session, f"lying:{month}:{lying.domain}", subject, body, self._now())
 
-    def _claimed(self, session: Session, claims: list[_Claim]) -> list[Welcome | Stopped]:
+    def _claimed(self, store: Transaction, claims: list[_Claim]) -> list[Welcome | Stopped]:
         letters = {one: date for claim in claims for one, date in claim.letters.items()}
         asked = {one.subscriber_id for one in letters}.union(*(claim.ahead for claim in claims))
-        found = welcome(session, asked)
+        found = welcome(store, asked)
         free = {
             one.id: date for one, date in letters.items() if isinstance(found[one.subscriber_id], Recipient)
         }
-        marked = ledger.mark(session, self._run_id, free, self._now())
+        marked = ledger.mark(store, self._run_id, free, self._now())
         lost = free.keys() - marked
         if not lost:
             return [found] * len(claims)

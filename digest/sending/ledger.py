@@ -19,33 +19,16 @@ has at once (see `courier`), and loses none. Counting and what a person decides 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    Integer,
-    Select,
-    String,
-    and_,
-    bindparam,
-    case,
-    func,
-    insert,
-    literal,
-    literal_column,
-    or_,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import ColumnElement, Select, and_, func, insert, literal, or_, select, update
 from sqlmodel import Session, SQLModel
 
 from digest.errors import DigestError
 from digest.models import Delivered, Issue, Run, Status
+from digest.sending import statements
 from digest.sending.ranges import Range
-from subscribers.columns import as_rows, as_text, found_by, given
+from subscribers.prepared import Transaction, as_instant, as_rows, as_text
 
 # Core statements throughout: the ORM, row by row, writes a sixth of the rows a second.
 _delivery = SQLModel.metadata.tables["delivery"]
@@ -149,138 +132,74 @@ def end_run(session: Session, run_id: int, now: datetime, stopped: str = "") -> 
 
 
 def lease(
-    session: Session, issue_id: int, run_id: int, now: datetime, limit: int, within: Range | None = None
+    store: Transaction, issue_id: int, run_id: int, now: datetime, limit: int, within: Range | None = None
 ) -> list[Leased]:
     """Up to *limit* letters are this run's: never tried ones first, then tried ones, then deferred and due.
 
     [] too where the issue is not sending (any more), or another run has taken this one over. What was
     refused for our own fault comes after the untried, so that it cannot stand in everybody's way.
     """
-    if not is_sending(session, issue_id) or not _is_at_work(session, run_id):
+    if not is_sending(store, issue_id) or not _is_at_work(store, run_id):
         return []
-    here = true() if within is None else _d.id.between(within.first, within.last)
-    free = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None), here)
-    due = and_(_d.state == Delivered.DEFERRED, _d.due_at <= now, here)
+    which = {"issue": issue_id, "run": run_id, "now": as_text(store.connection().dialect.name, now)}
+    if within is not None:
+        which |= {"first": within.first, "last": within.last}
     leased: list[Leased] = []
-    for which in (and_(free, _d.attempts == 0), and_(free, _d.attempts > 0), due):
+    for leasing in statements.LEASE_ANYWHERE if within is None else statements.LEASE_IN_RANGE:
         if len(leased) < limit:
-            # Of what is queued only the owner changes: no index has to be written.
-            again = {"state": Delivered.QUEUED, "due_at": None} if which is due else {}
-            chosen = and_(_d.issue_id == issue_id, which)
-            leased += _lease(session, chosen, limit - len(leased), {"run_id": run_id, **again})
+            rows = leasing.rows(store, most=limit - len(leased), **which)
+            leased += sorted(Leased(one, who, as_instant(dated), *rest) for one, who, dated, *rest in rows)
     return leased
 
 
-def _is_at_work(session: Session, run_id: int) -> bool:
+def _is_at_work(store: Transaction, run_id: int) -> bool:
     """Whether the run is not over; until the transaction ends nobody can take it over."""
-    statement = select(_run.c.ended_at).where(_run.c.id == run_id).with_for_update(read=True)
-    return session.connection().execute(statement).scalar_one() is None
+    [(ended_at,)] = statements.ENDED.rows(store, run=run_id)
+    return ended_at is None
 
 
-def _lease(
-    session: Session, which: ColumnElement[bool], limit: int, values: Mapping[str, Any]
-) -> list[Leased]:
-    chosen = select(_d.id).where(which).order_by(_d.id).limit(limit).with_for_update(skip_locked=True)
-    rows = session.connection().execute(
-        update(_delivery)
-        .where(_d.id.in_(chosen))
-        .values(values)
-        .returning(_d.id, _d.subscriber_id, _d.dated_at, _d.attempts, _d.doubts)
-    )
-    return sorted((Leased(*row) for row in rows), key=lambda one: one.id)
-
-
-def _is(state: Delivered) -> ColumnElement[bool]:
-    """Whether a letter is in *state*; as text in the statement: binding it takes longer than the rest."""
-    return _d.state == literal_column(f"'{state.value}'")
-
-
-@cache
-def _mark(engine: str) -> Any:
-    letters = given(engine, id=Integer(), first=_d.dated_at.type)
-    return (
-        update(_delivery)
-        .where(found_by(engine, _d.id, letters.c.id), _d.run_id == bindparam("run"), _is(Delivered.QUEUED))
-        .values(
-            state=literal_column(f"'{Delivered.SENDING.value}'"),
-            attempts=_d.attempts + literal_column("1"),
-            marks=_d.marks + literal_column("1"),
-            marked_at=bindparam("now"),
-            dated_at=func.coalesce(_d.dated_at, letters.c.first),
-        )
-    )
-
-
-def mark(session: Session, run_id: int, letters: Mapping[int, datetime], now: datetime) -> set[int]:
+def mark(store: Transaction, run_id: int, letters: Mapping[int, datetime], now: datetime) -> set[int]:
     """Those of *letters*, id and Date, whose final dot may go once this is committed.
 
     The others are not this run's to send (any more). A Date is kept unless the letter has one.
     """
     if not letters:
         return set()
-    connection = session.connection()
-    engine = connection.dialect.name
+    engine = store.connection().dialect.name
     rows = as_rows((one, as_text(engine, date)) for one, date in letters.items())
-    if connection.execute(_mark(engine), {"rows": rows, "run": run_id, "now": now}).rowcount == len(letters):
+    if statements.MARK.changes(store, rows=rows, run=run_id, now=as_text(engine, now)) == len(letters):
         return set(letters)
-    return {one for one, state in _standing(session, run_id, letters).items() if state is Delivered.SENDING}
+    return {one for one, state in _standing(store, run_id, letters).items() if state is Delivered.SENDING}
 
 
-@cache
-def _settle(engine: str) -> Any:
-    number, instant, text = Integer(), _d.settled_at.type, String()
-    answers = given(
-        engine, id=number, first=instant, at=instant, due=instant, code=number, text=text, why=text
-    ).c
-    was_queued = and_(_is(Delivered.QUEUED), bindparam("from_queued", type_=Boolean()))
-    tried = case((_is(Delivered.QUEUED), bindparam("if_queued", type_=number)), else_=bindparam("if_marked"))
-    return (
-        update(_delivery)
-        .where(
-            found_by(engine, _d.id, answers.id),
-            _d.run_id == bindparam("run"),
-            or_(_is(Delivered.SENDING), was_queued),
-        )
-        .values(
-            state=bindparam("becomes", type_=_d.state.type),
-            run_id=bindparam("owner", type_=number),
-            attempts=_d.attempts + tried,
-            doubts=_d.doubts + bindparam("doubt", type_=number),
-            dated_at=func.coalesce(_d.dated_at, answers.first),
-            settled_at=answers.at,
-            due_at=answers.due,
-            reply_code=answers.code,
-            reply_text=answers.text,
-            reason=answers.why,
-        )
-    )
-
-
-def settle(session: Session, run_id: int, settled: Sequence[Settlement]) -> bool:
+def settle(store: Transaction, run_id: int, settled: Sequence[Settlement]) -> bool:
     """What became of the letters is written down; False: of one at least it is not this run's to say."""
-    connection = session.connection()
-    engine = connection.dialect.name
+    engine = store.connection().dialect.name
     alike: dict[tuple[Delivered, bool], list[Settlement]] = {}
     for one in settled:
         alike.setdefault((one.state, one.was_tried), []).append(one)
     changed = 0
     for (state, was_tried), ones in alike.items():
-        values = _change(state, was_tried, run_id) | {"rows": as_rows(_answer(engine, one) for one in ones)}
-        changed += connection.execute(_settle(engine), values).rowcount
+        if state is Delivered.ACCEPTED:
+            rows = as_rows((x.delivery_id, as_text(engine, x.at), x.reply_code, x.reply_text) for x in ones)
+            changed += statements.ACCEPT.changes(store, rows=rows, run=run_id)
+        else:
+            rows = as_rows(_answer(engine, one) for one in ones)
+            changed += statements.SETTLE.changes(store, rows=rows, **_change(state, was_tried, run_id))
     if changed == len(settled):
         return True
-    standing = _standing(session, run_id, [one.delivery_id for one in settled])
+    standing = _standing(store, run_id, [one.delivery_id for one in settled])
     return all(standing.get(one.delivery_id) is one.state for one in settled)
 
 
 def _change(state: Delivered, was_tried: bool, run_id: int) -> dict[str, Any]:
     return {
         "run": run_id,
-        "becomes": state,
+        "becomes": state.value,
         "owner": None if state is Delivered.QUEUED else run_id,
-        # Only a marked letter can be accepted or in doubt; any other answer may come before the mark, and
-        # one to RCPT is a try like an answer to the dot.
-        "from_queued": state not in (Delivered.ACCEPTED, Delivered.IN_DOUBT),
+        # Only a marked letter can be in doubt; any other answer may come before the mark, and one to RCPT is
+        # a try like an answer to the dot.
+        "from_queued": state is not Delivered.IN_DOUBT,
         "if_queued": int(was_tried and state in (Delivered.REJECTED, Delivered.DEFERRED, Delivered.QUEUED)),
         "if_marked": 0 if was_tried else -1,
         "doubt": int(state is Delivered.IN_DOUBT),
@@ -299,20 +218,20 @@ def _answer(engine: str, one: Settlement) -> tuple[Any, ...]:
     )
 
 
-def _standing(session: Session, run_id: int, ids: Collection[int]) -> dict[int, Delivered]:
+def _standing(store: Transaction, run_id: int, ids: Collection[int]) -> dict[int, Delivered]:
     """The states of those of *ids* that are this run's.
 
     This very run may have written what it wants to write: a commit that broke off may have been one.
     """
     statement = select(_d.id, _d.state).where(_d.id.in_(ids), _d.run_id == run_id)
-    return {row[0]: row[1] for row in session.connection().execute(statement)}
+    return {row[0]: row[1] for row in store.connection().execute(statement)}
 
 
 def take_back(
-    session: Session, run_id: int, delivery_ids: Collection[int], due_at: datetime, reason: str
+    store: Transaction, run_id: int, delivery_ids: Collection[int], due_at: datetime, reason: str
 ) -> int:
     """Those of the letters that this run settled as rejected are deferred until *due_at*; how many."""
-    result = session.connection().execute(
+    result = store.connection().execute(
         update(_delivery)
         .where(_d.id.in_(delivery_ids), _d.run_id == run_id, _d.state == Delivered.REJECTED)
         .values(state=Delivered.DEFERRED, due_at=due_at, reason=reason)
@@ -320,14 +239,10 @@ def take_back(
     return result.rowcount
 
 
-# FOR SHARE on PostgreSQL; on SQLite a transaction that writes is alone anyway.
-_status = select(_issue.c.status).where(_issue.c.id == bindparam("which")).with_for_update(read=True)
-
-
-def is_sending(session: Session, issue_id: int) -> bool:
+def is_sending(store: Transaction, issue_id: int) -> bool:
     """Whether the issue is sending; until the transaction ends nobody can pause or cancel it."""
-    status: Status = session.connection().execute(_status, {"which": issue_id}).scalar_one()
-    return status is Status.SENDING
+    [(status,)] = statements.STATUS.rows(store, issue=issue_id)
+    return bool(status == Status.SENDING)
 
 
 def take_over(

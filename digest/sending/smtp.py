@@ -16,9 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import accumulate
-from operator import is_
 from typing import NamedTuple
 
 from digest.sending.connection import Client, opened, what
@@ -91,7 +89,7 @@ class Wire:
         Where it lacks something, `Lacking`. Once is enough: `send` and `send_all` do so for whatever did not
         pass before.
         """
-        if any(map(partial(is_, letter), self._passed)):
+        if letter in self._passed:
             return
         faultless(letter)
         if missing := self.lacks(letter):
@@ -191,12 +189,13 @@ class Wire:
 
     def _chunk(self, letter: Parcel) -> list[bytes]:
         """The whole of *letter*, to be joined."""
+        octets = size(letter)
         # RSET each time: after a refused recipient the state is "indeterminate" (RFC 3030, section 2).
         commands = (
             b"RSET",
-            mail_command(letter, self._offers),
+            mail_command(letter, self._offers, octets),
             rcpt_command(letter, self._offers),
-            b"BDAT %d LAST" % size(letter),
+            b"BDAT %d LAST" % octets,
         )
         return [_joined(commands), *letter.pieces]
 
@@ -287,7 +286,7 @@ class Wire:
     def _commands(self, letter: Parcel) -> dict[Phase, bytes]:
         commands = {Phase.RSET: b"RSET"} if self._unfinished else {}
         return commands | {
-            Phase.MAIL: mail_command(letter, self._offers),
+            Phase.MAIL: mail_command(letter, self._offers, size(letter)),
             Phase.RCPT: rcpt_command(letter, self._offers),
             Phase.DATA: b"DATA",
         }

@@ -16,8 +16,8 @@ from sqlmodel import Session, col, select
 
 from digest.database import Writer, reading, writing
 from digest.errors import DigestError
-from digest.models import Delivered, Delivery, Issue, Status
-from digest.sending import ledger
+from digest.models import Delivered, Delivery, Issue, Notice, Status
+from digest.sending import ledger, statements
 from digest.sending.audit import Decision, Tally, finish, next_due_at, resolve, tally
 from digest.sending.ledger import Leased, Settlement, Takeover
 from digest.sending.outcome import GIVE_UP_AFTER, retry_at
@@ -51,15 +51,20 @@ def settle(engine: Engine, run_id: int, delivery_id: int, state: Delivered, **mo
 
 def test_a_writer_keeps_what_is_whole_and_goes_on_after_an_error(engine: Engine) -> None:
     writer = Writer(engine)
-    with writer.writing() as session:
-        first = people(session, 1)
-    with pytest.raises(IntegrityError), writer.writing() as session:
-        people(session, 2)
-    with writer.writing() as session:
-        assert session.exec(select(Subscriber.id)).all() == first
+
+    def write(*events: int) -> None:
+        with writer.writing() as store, Session(store.connection()) as session:
+            for one in events:
+                session.add(Notice(event=str(one), subject="", body="", created_at=NOW))
+                session.flush()
+
+    write(1)
+    with pytest.raises(IntegrityError):
+        write(2, 1)
+    write(3)
     writer.close()
     with reading(engine) as session:
-        assert session.exec(select(Subscriber.id)).all() == first
+        assert session.exec(select(Notice.event).order_by(Notice.event)).all() == ["1", "3"]
 
 
 def issue_of(engine: Engine, issue_id: int) -> Issue:
@@ -219,7 +224,7 @@ def test_a_mark_counts_the_attempt_and_keeps_the_first_date(engine: Engine) -> N
     assert (row.state, row.attempts, row.run_id) == (Delivered.SENDING, 2, run_id)
 
 
-@pytest.mark.parametrize("statement", [ledger._mark, ledger._settle])
+@pytest.mark.parametrize("statement", [statements._mark, statements._accept, statements._settle])
 def test_what_is_written_is_looked_up_by_its_id_however_new_the_audience(
     postgres_engine: Engine, statement: Callable[[str], Any]
 ) -> None:
@@ -279,6 +284,41 @@ def test_only_a_marked_letter_can_be_accepted_or_in_doubt(engine: Engine) -> Non
     assert mark(engine, run_id, one.id)
     assert settle(engine, run_id, one.id, Delivered.ACCEPTED, reply_code=250)
     assert count_of(engine, issue_id) == {"frozen": 1, "accepted": 1}
+
+
+def test_what_a_letter_waited_for_is_gone_once_it_is_accepted(engine: Engine) -> None:
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    assert settle(
+        engine, run_id, one.id, Delivered.DEFERRED, due_at=NOW, dated_at=NOW, reason="the relay closed"
+    )
+    assert leased(engine, issue_id, run_id) == [one._replace(dated_at=NOW, attempts=1)]
+    assert rows(engine, issue_id)[0].due_at is None
+    assert mark(engine, run_id, one.id, NOW + MINUTE)
+    assert settle(engine, run_id, one.id, Delivered.ACCEPTED, reply_code=251, reply_text="2.1.5 Ok")
+    (row,) = rows(engine, issue_id)
+    assert (row.state, row.run_id, row.attempts, row.marks) == (Delivered.ACCEPTED, run_id, 2, 1)
+    assert (row.dated_at, row.marked_at, row.settled_at) == (NOW, NOW + MINUTE, NOW)
+    assert (row.due_at, row.reply_code, row.reply_text, row.reason) == (None, 251, "2.1.5 Ok", "")
+
+
+@pytest.mark.parametrize("state", list(Delivered))
+def test_a_letter_that_another_run_has_on_the_wire_is_that_runs(engine: Engine, state: Delivered) -> None:
+    """R-7: also where the letter stands as sending again."""
+    issue_id = frozen(engine, 1)
+    late, new = new_run(engine, issue_id), new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, late)
+    assert mark(engine, late, one.id)
+    with writing(engine) as session:
+        ledger.take_over(session, [new], NOW)
+        ledger.reconsider(session, issue_id, True, NOW + timedelta(hours=1))
+    assert [it.id for it in leased(engine, issue_id, new)] == [one.id]
+    assert mark(engine, new, one.id)
+    (before,) = rows(engine, issue_id)
+    assert state is Delivered.SENDING or not settle(engine, late, one.id, state, due_at=NOW, reason="x")
+    assert not mark(engine, late, one.id)
+    assert rows(engine, issue_id) == [before]
 
 
 @pytest.mark.parametrize("state", [Delivered.ACCEPTED, Delivered.REJECTED, Delivered.HELD, Delivered.SKIPPED])
