@@ -30,7 +30,7 @@ _OUTCOMES = {
 def settlement(leased: Leased, dated_at: datetime, sent: Sent, now: datetime, jitter: float) -> Settlement:
     """What the ledger is to say of a letter the wire was tried for."""
     attempts = leased.attempts + 1
-    state, due_at, reason = _OUTCOMES[sent.verdict], None, "" if sent.reply else sent.why
+    state, due_at, reason = _OUTCOMES[sent.verdict], None, sent.instead
     if state is Delivered.DEFERRED:
         due_at = retry_at(attempts, dated_at, now, jitter)
         if due_at is None:

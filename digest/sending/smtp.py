@@ -43,10 +43,15 @@ class Sent(NamedTuple):
     verdict: Verdict
     #: None where the connection was lost or what came back cannot be read
     reply: Reply | None
-    #: one line for a person: the reply, or what happened instead
-    why: str
+    #: one line for a person: what happened instead of a reply
+    instead: str = ""
     #: the server ended a connection that had served us, as is its right (421, or a silent close)
     was_let_go: bool = False
+
+    @property
+    def why(self) -> str:
+        """One line for a person: the reply, or what happened instead."""
+        return self.instead if self.reply is None else str(self.reply)
 
     @property
     def is_before_recipient(self) -> bool:
@@ -221,7 +226,7 @@ class Wire:
         assert judged is not None
         let_go = self._is_leave(judged.phase) and judged.code == 421
         self.letters += 1
-        return Sent(verdict or Verdict.IN_DOUBT, judged, str(judged), was_let_go=let_go)
+        return Sent(verdict or Verdict.IN_DOUBT, judged, was_let_go=let_go)
 
     def _gone(self, phase: Phase) -> Sent:
         """Nothing was sent to a server that ended the connection."""
@@ -230,7 +235,7 @@ class Wire:
         except (OSError, Garbled) as error:
             return self._lost(phase, error)
         self.close()
-        return Sent(Verdict.UNSENT, answer, str(answer), was_let_go=self._is_leave(phase))
+        return Sent(Verdict.UNSENT, answer, was_let_go=self._is_leave(phase))
 
     def quit(self) -> None:
         """It is closed, politely."""
@@ -331,7 +336,7 @@ class Wire:
             self.close()
         else:
             self.letters += 1
-        return Sent(verdict, answer, str(answer), was_let_go=let_go)
+        return Sent(verdict, answer, was_let_go=let_go)
 
     def _lost(self, phase: Phase, error: Exception) -> Sent:
         let_go = self._is_leave(phase) and isinstance(error, ConnectionError | smtplib.SMTPServerDisconnected)

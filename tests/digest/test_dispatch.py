@@ -1000,7 +1000,7 @@ def test_every_commit_of_a_mark_reaches_the_disk(sqlite_engine: Engine, tmp_path
 def test_each_verdict_has_one_outcome(verdict: Verdict, attempts: int, state: Delivered, due: bool) -> None:
     answer = reply(250, [b"2.0.0 said"], Phase.DOT)
     leased = Leased(7, 8, None, attempts, 0)
-    made = settlement(leased, NOW, Sent(verdict, answer, "why"), NOW, 0.5)
+    made = settlement(leased, NOW, Sent(verdict, answer), NOW, 0.5)
     assert (made.delivery_id, made.state, made.due_at is not None) == (7, state, due)
     assert (made.reply_code, made.reply_text, made.dated_at, made.at) == (250, "2.0.0 said", NOW, NOW)
     assert made.reason or state not in (Delivered.HELD, Delivered.SKIPPED)
