@@ -19,7 +19,6 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
-    Executable,
     String,
     Subquery,
     and_,
@@ -48,7 +47,7 @@ class Prepared:
 
     __slots__ = ("_build", "_read")
 
-    def __init__(self, build: Callable[[str], Executable]) -> None:
+    def __init__(self, build: Callable[[str], CompilerElement]) -> None:
         """*build* gives it for the engine of that name, "sqlite" or "postgresql"."""
         self._build = build
         #: by engine: the text, in which order it wants its values (None: by name), those that are part of it
@@ -76,9 +75,7 @@ class Prepared:
 
     def _known(self, connection: Connection) -> tuple[str, list[str] | None, dict[str, Any]]:
         engine = connection.dialect.name
-        statement = self._build(engine)
-        assert isinstance(statement, CompilerElement)
-        compiled: Any = statement.compile(dialect=connection.dialect)
+        compiled: Any = self._build(engine).compile(dialect=connection.dialect)
         order = compiled.positiontup if compiled.positional else None
         self._read[engine] = known = str(compiled), order, dict(compiled.params)
         return known

@@ -53,7 +53,7 @@ def ask(relay: Relay, mail_from: str) -> Offers:
         if isinstance(connection, SSLSocket):
             tls, certificate = connection.version() or "", Certificate.of(connection)
             found = replace(found, tls=tls, certificate=certificate)
-        command = mail_command(Mail(mail_from, mail_from, b""), client.has_extn, octets=0)
+        command = mail_command(Mail(mail_from, mail_from, b""), client.has_extn)
         answer = client.ask(Phase.MAIL, command)
         found = replace(found, sender=str(answer), sender_taken=answer.code // 100 == 2)
         with suppress(OSError, Garbled):

@@ -248,28 +248,27 @@ class Committer:
         with self._writer.writing() as store:
             if not ledger.settle(store, self._run_id, settlements):
                 self._fail(_taken_over(self._run_id))
-            if lying:
-                with Session(store.connection()) as session:
-                    for one in lying:
-                        self._take_back(session, one)
-                    session.flush()
+            for one in lying:
+                self._take_back(store, one)
             if not claims:
                 return []
             if not ledger.is_sending(store, self._issue_id):
                 return [NotSending("the issue was paused or cancelled")] * len(claims)
             return self._claimed(store, claims)
 
-    def _take_back(self, session: Session, lying: Lying) -> None:
-        ledger.take_back(session, self._run_id, lying.deliveries, lying.until, lying.why)
-        month = session.get_one(Issue, self._issue_id).month
-        body = (
-            f"{lying.why}.\n"
-            f"The letters of {month} to it are tried again after {lying.until:%Y-%m-%d %H:%M} UTC; what it"
-            " refuses after three days is refused.\n"
-            "If that goes on, ask the provider; `digest trace ADDRESS` shows what it said.\n"
-        )
-        subject = f"{lying.domain} refuses nearly everybody"
-        tell(session, f"lying:{month}:{lying.domain}", subject, body, self._now())
+    def _take_back(self, store: Transaction, lying: Lying) -> None:
+        ledger.take_back(store, self._run_id, lying.deliveries, lying.until, lying.why)
+        with Session(store.connection()) as session:
+            month = session.get_one(Issue, self._issue_id).month
+            body = (
+                f"{lying.why}.\n"
+                f"The letters of {month} to it are tried again after {lying.until:%Y-%m-%d %H:%M} UTC;"
+                " what it refuses after three days is refused.\n"
+                "If that goes on, ask the provider; `digest trace ADDRESS` shows what it said.\n"
+            )
+            subject = f"{lying.domain} refuses nearly everybody"
+            tell(session, f"lying:{month}:{lying.domain}", subject, body, self._now())
+            session.flush()
 
     def _claimed(self, store: Transaction, claims: list[_Claim]) -> list[Welcome | Stopped]:
         letters = {one: date for claim in claims for one, date in claim.letters.items()}

@@ -181,7 +181,7 @@ def settle(store: Transaction, run_id: int, settled: Sequence[Settlement]) -> bo
     changed = 0
     for (state, was_tried), ones in alike.items():
         if state is Delivered.ACCEPTED:
-            rows = as_rows((x.delivery_id, as_text(engine, x.at), x.reply_code, x.reply_text) for x in ones)
+            rows = as_rows(_acceptance(engine, one) for one in ones)
             changed += statements.ACCEPT.changes(store, rows=rows, run=run_id)
         else:
             rows = as_rows(_answer(engine, one) for one in ones)
@@ -204,6 +204,10 @@ def _change(state: Delivered, was_tried: bool, run_id: int) -> dict[str, Any]:
         "if_marked": 0 if was_tried else -1,
         "doubt": int(state is Delivered.IN_DOUBT),
     }
+
+
+def _acceptance(engine: str, one: Settlement) -> tuple[Any, ...]:
+    return one.delivery_id, as_text(engine, one.at), one.reply_code, one.reply_text
 
 
 def _answer(engine: str, one: Settlement) -> tuple[Any, ...]:

@@ -96,14 +96,11 @@ def faultless(parcel: Parcel) -> None:
         raise ValueError("the letter has a bare CR or LF")
 
 
-def mail_command(parcel: Parcel, offers: Offers, octets: int) -> bytes:
-    """MAIL FROM with what the letter, of so many *octets*, needs and the relay *offers*.
-
-    RFC 1870, 3461, 6152, 6531.
-    """
+def mail_command(parcel: Parcel, offers: Offers) -> bytes:
+    """MAIL FROM with what the letter needs and the relay *offers* (RFC 1870, 3461, 6152, 6531)."""
     command = f"MAIL FROM:<{parcel.mail_from}>"
     if offers("size"):
-        command += f" SIZE={octets}"
+        command += f" SIZE={size(parcel)}"
     if parcel.needs_smtputf8:
         command += " SMTPUTF8"
     if not parcel.is_ascii:

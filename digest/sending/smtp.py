@@ -194,13 +194,12 @@ class Wire:
 
     def _chunk(self, letter: Parcel) -> list[bytes]:
         """The whole of *letter*, to be joined."""
-        octets = size(letter)
         # RSET each time: after a refused recipient the state is "indeterminate" (RFC 3030, section 2).
         commands = (
             b"RSET",
-            mail_command(letter, self._offers, octets),
+            mail_command(letter, self._offers),
             rcpt_command(letter, self._offers),
-            b"BDAT %d LAST" % octets,
+            b"BDAT %d LAST" % size(letter),
         )
         return [_joined(commands), *letter.pieces]
 
@@ -291,7 +290,7 @@ class Wire:
     def _commands(self, letter: Parcel) -> dict[Phase, bytes]:
         commands = {Phase.RSET: b"RSET"} if self._unfinished else {}
         return commands | {
-            Phase.MAIL: mail_command(letter, self._offers, size(letter)),
+            Phase.MAIL: mail_command(letter, self._offers),
             Phase.RCPT: rcpt_command(letter, self._offers),
             Phase.DATA: b"DATA",
         }

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     ColumnElement,
-    Executable,
     Integer,
     String,
+    Update,
     and_,
     bindparam,
     case,
@@ -81,7 +81,7 @@ def _leasings(has_range: bool) -> tuple[Prepared, ...]:
 LEASE_ANYWHERE, LEASE_IN_RANGE = _leasings(has_range=False), _leasings(has_range=True)
 
 
-def _mark(engine: str) -> Executable:
+def _mark(engine: str) -> Update:
     letters = given(engine, id=Integer(), first=_INSTANT).c
     return (
         update(_delivery)
@@ -100,7 +100,7 @@ def _mark(engine: str) -> Executable:
 MARK = Prepared(_mark)
 
 
-def _accept(engine: str) -> Executable:
+def _accept(engine: str) -> Update:
     answers = given(engine, id=Integer(), at=_INSTANT, code=Integer(), text=String()).c
     return (
         update(_delivery)
@@ -120,7 +120,7 @@ def _accept(engine: str) -> Executable:
 ACCEPT = Prepared(_accept)
 
 
-def _settle(engine: str) -> Executable:
+def _settle(engine: str) -> Update:
     number, text = Integer(), String()
     answers = given(
         engine, id=number, first=_INSTANT, at=_INSTANT, due=_INSTANT, code=number, text=text, why=text
