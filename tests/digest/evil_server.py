@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +134,11 @@ class EvilServer:
     def asked(self, phase: str) -> int:
         """How often *phase* was come to."""
         return self._asked[phase]
+
+    @property
+    def copies(self) -> Counter[int]:
+        """How many letters were accepted once, how many twice, and so on."""
+        return Counter(Counter(caught.message_id for caught in self.letters).values())
 
     def _accept(self) -> None:
         while True:

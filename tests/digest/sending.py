@@ -5,7 +5,7 @@ import itertools
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -13,10 +13,11 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
-from digest.models import Delivery, Issue, Status
+from digest.models import Delivered, Delivery, Issue, Status
+from digest.sending import ledger
 from digest.sending.audit import Tally, tally
 from digest.sending.dispatch import Outcome, Progress, dispatch
-from digest.sending.ledger import freeze
+from digest.sending.ledger import Leased, Settlement
 from digest.sending.parcel import Mail
 from digest.sending.relay import Relay, Security, Timeouts
 from digest.sending.round import Manner
@@ -24,6 +25,7 @@ from subscribers.audience import Recipient, audience
 from subscribers.models import State, Subscriber
 
 NOW = datetime(2015, 10, 1, 6, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 
 
 def people(session: Session, count: int, first: int = 1, domain: str = "example.org") -> list[int]:
@@ -68,8 +70,63 @@ def frozen(engine: Engine, count: int, month: str = "2015-09") -> int:
     with writing(engine) as session:
         people(session, count)
         issue_id = approved(session, month)
-        assert freeze(session, issue_id, audience(), NOW) == count
+        assert ledger.freeze(session, issue_id, audience(), NOW) == count
     return issue_id
+
+
+def new_run(engine: Engine, issue_id: int) -> int:
+    """The id of a run that begins now."""
+    with writing(engine) as session:
+        return ledger.begin_run(session, issue_id, "host", 1, NOW)
+
+
+def leased(engine: Engine, issue_id: int, run_id: int, limit: int = 100, at: datetime = NOW) -> list[Leased]:
+    """The letters that the run has leased, in a transaction of their own."""
+    with writing(engine) as session:
+        return ledger.lease(session, issue_id, run_id, at, limit)
+
+
+def mark(engine: Engine, run_id: int, delivery_id: int, at: datetime = NOW) -> bool:
+    """Whether the letter's dot may go."""
+    with writing(engine) as session:
+        return ledger.mark(session, run_id, {delivery_id: at}, at) == {delivery_id}
+
+
+def settle(engine: Engine, run_id: int, delivery_id: int, state: Delivered, **more: object) -> bool:
+    """Whether it was the run's to say what became of the letter."""
+    with writing(engine) as session:
+        settled = Settlement(delivery_id=delivery_id, state=state, at=NOW, **more)  # type: ignore[arg-type]
+        return ledger.settle(session, run_id, [settled])
+
+
+def doubtful(engine: Engine) -> tuple[int, int]:
+    """An issue and its one letter, which was marked at NOW by a run that is gone."""
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    mark(engine, run_id, one.id)
+    with writing(engine) as session:
+        ledger.take_over(session, [], NOW + MINUTE)
+    return issue_id, one.id
+
+
+def reconsider(engine: Engine, issue_id: int, at: datetime, resend: bool = True) -> dict[str, int]:
+    """`count_of` the issue, after its letters in doubt were looked at."""
+    with writing(engine) as session:
+        ledger.reconsider(session, issue_id, resend, at)
+    return count_of(engine, issue_id)
+
+
+def issue_of(engine: Engine, issue_id: int) -> Issue:
+    """The issue as it is now."""
+    with reading(engine) as session:
+        return session.get_one(Issue, issue_id)
+
+
+def set_status(engine: Engine, issue_id: int, status: Status) -> None:
+    """The issue has that status, however it came to it."""
+    with writing(engine) as session:
+        session.get_one(Issue, issue_id).status = status
 
 
 def rows(engine: Engine, issue_id: int) -> list[Delivery]:

@@ -4,49 +4,39 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from digest.database import Writer, reading, writing
 from digest.errors import DigestError
 from digest.models import Delivered, Delivery, Issue, Notice, Status
 from digest.sending import ledger, statements
-from digest.sending.audit import Decision, Tally, finish, next_due_at, resolve, tally
-from digest.sending.ledger import Leased, Settlement, Takeover
-from digest.sending.outcome import GIVE_UP_AFTER, retry_at
+from digest.sending.audit import Tally
+from digest.sending.ledger import Takeover
 from subscribers.audience import audience
 from subscribers.models import State, Subscriber
-from tests.digest.sending import NOW, approved, count_of, frozen, people, rows, tallied
-
-MINUTE = timedelta(minutes=1)
-
-
-def new_run(engine: Engine, issue_id: int) -> int:
-    with writing(engine) as session:
-        return ledger.begin_run(session, issue_id, "host", 1, NOW)
-
-
-def leased(engine: Engine, issue_id: int, run_id: int, limit: int = 100, at: datetime = NOW) -> list[Leased]:
-    with writing(engine) as session:
-        return ledger.lease(session, issue_id, run_id, at, limit)
-
-
-def mark(engine: Engine, run_id: int, delivery_id: int, at: datetime = NOW) -> bool:
-    with writing(engine) as session:
-        return ledger.mark(session, run_id, {delivery_id: at}, at) == {delivery_id}
-
-
-def settle(engine: Engine, run_id: int, delivery_id: int, state: Delivered, **more: object) -> bool:
-    with writing(engine) as session:
-        settled = Settlement(delivery_id=delivery_id, state=state, at=NOW, **more)  # type: ignore[arg-type]
-        return ledger.settle(session, run_id, [settled])
+from tests.digest.sending import (
+    MINUTE,
+    NOW,
+    approved,
+    count_of,
+    doubtful,
+    frozen,
+    issue_of,
+    leased,
+    mark,
+    new_run,
+    people,
+    reconsider,
+    rows,
+    settle,
+    tallied,
+)
 
 
 def test_a_writer_keeps_what_is_whole_and_goes_on_after_an_error(engine: Engine) -> None:
@@ -65,11 +55,6 @@ def test_a_writer_keeps_what_is_whole_and_goes_on_after_an_error(engine: Engine)
     writer.close()
     with reading(engine) as session:
         assert session.exec(select(Notice.event).order_by(Notice.event)).all() == ["1", "3"]
-
-
-def issue_of(engine: Engine, issue_id: int) -> Issue:
-    with reading(engine) as session:
-        return session.get_one(Issue, issue_id)
 
 
 # --- freezing -----------------------------------------------------------------------------------------
@@ -388,24 +373,7 @@ def test_a_run_that_ends_frees_only_its_own(engine: Engine) -> None:
     assert [row.run_id for row in rows(engine, issue_id)] == [None, None, second, second]
 
 
-# --- in doubt, deferred, held -------------------------------------------------------------------------
-
-
-def doubtful(engine: Engine) -> tuple[int, int]:
-    """An issue and its one letter, which was marked at NOW by a run that is gone."""
-    issue_id = frozen(engine, 1)
-    run_id = new_run(engine, issue_id)
-    (one,) = leased(engine, issue_id, run_id)
-    mark(engine, run_id, one.id)
-    with writing(engine) as session:
-        ledger.take_over(session, [], NOW + MINUTE)
-    return issue_id, one.id
-
-
-def reconsider(engine: Engine, issue_id: int, at: datetime, resend: bool = True) -> dict[str, int]:
-    with writing(engine) as session:
-        ledger.reconsider(session, issue_id, resend, at)
-    return count_of(engine, issue_id)
+# --- in doubt -------------------------------------------------------------------------
 
 
 def test_a_letter_in_doubt_is_sent_again_once_after_a_rest_with_its_date(engine: Engine) -> None:
@@ -426,157 +394,3 @@ def test_with_hold_a_letter_in_doubt_waits_for_a_person_at_once(engine: Engine) 
     """R-4: no copy too many, ever."""
     issue_id, _ = doubtful(engine)
     assert reconsider(engine, issue_id, NOW + MINUTE, resend=False) == {"frozen": 1, "held": 1}
-
-
-@pytest.mark.parametrize("by_name", [True, False])
-@pytest.mark.parametrize("decision", Decision)
-def test_a_person_decides_about_what_is_held(engine: Engine, decision: Decision, by_name: bool) -> None:
-    issue_id, _ = doubtful(engine)
-    reconsider(engine, issue_id, NOW, resend=False)
-    (row,) = rows(engine, issue_id)
-    with writing(engine) as session:
-        assert finish(session, issue_id, NOW)
-    with writing(engine) as session:
-        chosen = [row.subscriber_id] if by_name else None
-        assert resolve(session, issue_id, decision, NOW, [row.subscriber_id + 1]) == 0
-        assert resolve(session, issue_id, decision, NOW, chosen) == 1
-    resend = decision is Decision.RESEND
-    assert count_of(engine, issue_id) == {"frozen": 1, "queued" if resend else "accepted": 1}
-    assert issue_of(engine, issue_id).status is (Status.SENDING if resend else Status.SENT)
-    (row,) = rows(engine, issue_id)
-    # It was in doubt: what may be a second copy has the bytes of the first.
-    assert row.dated_at == NOW
-
-
-def test_a_held_letter_that_never_went_out_begins_anew(engine: Engine) -> None:
-    issue_id = frozen(engine, 1)
-    run_id = new_run(engine, issue_id)
-    (one,) = leased(engine, issue_id, run_id)
-    mark(engine, run_id, one.id)
-    settle(engine, run_id, one.id, Delivered.HELD, reason="deferred for days")
-    with writing(engine) as session:
-        resolve(session, issue_id, Decision.RESEND, NOW)
-    (again,) = leased(engine, issue_id, new_run(engine, issue_id))
-    assert (again.attempts, again.dated_at) == (0, None)
-
-
-def test_a_deferred_letter_waits_longer_each_time_and_days_at_most() -> None:
-    """W-6."""
-    at, waits = NOW, []
-    attempts = 1
-    while (due := retry_at(attempts, NOW, at, jitter=0)) is not None:
-        waits.append((due - at) // MINUTE)
-        at, attempts = due, attempts + 1
-    assert waits[:7] == [15, 30, 60, 120, 240, 240, 240]
-    assert GIVE_UP_AFTER <= at - NOW < GIVE_UP_AFTER + timedelta(hours=4)
-
-
-def test_a_machine_that_slept_for_days_does_not_give_up_after_one_try() -> None:
-    """W-6."""
-    assert retry_at(2, NOW, NOW + timedelta(days=30), jitter=0) == NOW + timedelta(days=30, minutes=30)
-
-
-@given(st.integers(1, 100), st.floats(0, 1))
-def test_jitter_adds_up_to_a_tenth(attempts: int, jitter: float) -> None:
-    plain = retry_at(attempts, NOW, NOW, 0)
-    shaken = retry_at(attempts, NOW, NOW, jitter)
-    assert plain is not None
-    assert shaken is not None
-    assert plain <= shaken <= plain + (plain - NOW) / 10
-
-
-# --- adding up ----------------------------------------------------------------------------------------
-
-
-def test_the_tally_counts_every_state_and_balances(engine: Engine) -> None:
-    issue_id = frozen(engine, 9)
-    run_id = new_run(engine, issue_id)
-    ends = [
-        Delivered.ACCEPTED,
-        Delivered.REJECTED,
-        Delivered.DEFERRED,
-        Delivered.IN_DOUBT,
-        Delivered.HELD,
-    ]
-    letters = leased(engine, issue_id, run_id, limit=8)
-    for one, state in zip(letters, ends, strict=False):
-        mark(engine, run_id, one.id)
-        settle(engine, run_id, one.id, state, due_at=NOW + MINUTE, reason="because")
-    settle(engine, run_id, letters[5].id, Delivered.SKIPPED, reason="unsubscribed")
-    settle(engine, run_id, letters[6].id, Delivered.SKIPPED, reason="paused")
-    mark(engine, run_id, letters[7].id)
-    found = tallied(engine, issue_id)
-    assert found.as_json() == {
-        "frozen": 9,
-        "queued": 1,
-        "sending": 1,
-        "accepted": 1,
-        "rejected": 1,
-        "deferred": 1,
-        "in_doubt": 1,
-        "held": 1,
-        "skipped": {"paused": 1, "unsubscribed": 1},
-        "balanced": True,
-    }
-    assert found.left == 4
-    with reading(engine) as session:
-        assert next_due_at(session, issue_id) == NOW + MINUTE
-
-
-@pytest.mark.parametrize("change", [-1, +1])
-def test_a_tally_that_does_not_add_up_says_so(engine: Engine, change: int) -> None:
-    issue_id = frozen(engine, 3)
-    with writing(engine) as session:
-        session.get_one(Issue, issue_id).frozen_count = 3 + change
-    assert not tallied(engine, issue_id).balanced
-
-
-@pytest.mark.parametrize(
-    ("state", "done"),
-    [
-        (Delivered.QUEUED, False),
-        (Delivered.SENDING, False),
-        (Delivered.DEFERRED, False),
-        (Delivered.IN_DOUBT, False),
-        (Delivered.HELD, True),
-        (Delivered.ACCEPTED, True),
-        (Delivered.REJECTED, True),
-        (Delivered.SKIPPED, True),
-    ],
-)
-def test_an_issue_is_sent_only_when_nobody_is_left(engine: Engine, state: Delivered, done: bool) -> None:
-    """R-1."""
-    issue_id = frozen(engine, 2)
-    run_id = new_run(engine, issue_id)
-    with writing(engine) as session:
-        for row in session.exec(select(Delivery).where(col(Delivery.issue_id) == issue_id)):
-            row.state = Delivered.ACCEPTED
-        row.state, row.run_id, row.marked_at, row.due_at, row.reason = state, run_id, NOW, NOW, "because"
-    with writing(engine) as session:
-        assert finish(session, issue_id, NOW) == done
-    issue = issue_of(engine, issue_id)
-    assert (issue.status, issue.sent_at) == ((Status.SENT, NOW) if done else (Status.SENDING, None))
-
-
-def test_an_issue_that_is_paused_is_not_finished(engine: Engine) -> None:
-    issue_id = frozen(engine, 0)
-    with writing(engine) as session:
-        session.get_one(Issue, issue_id).status = Status.PAUSED
-    with writing(engine) as session:
-        assert not finish(session, issue_id, NOW)
-
-
-def test_the_ledger_speaks_of_one_issue_at_a_time(engine: Engine) -> None:
-    first = frozen(engine, 2)
-    with writing(engine) as session:
-        second = approved(session, "2015-10")
-        ledger.freeze(session, second, audience(), NOW)
-    run_id = new_run(engine, second)
-    for one in leased(engine, second, run_id):
-        mark(engine, run_id, one.id)
-        settle(engine, run_id, one.id, Delivered.ACCEPTED)
-    with writing(engine) as session:
-        assert not finish(session, first, NOW)
-        assert finish(session, second, NOW)
-    with Session(engine) as session:
-        assert (tally(session, first).queued, tally(session, second).accepted) == (2, 2)

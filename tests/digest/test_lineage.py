@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,7 @@ from digest.sending.lineage import EVERY, Watch, begin, ensure_named, file_of, n
 from tests.conftest import ROOT, lacking
 from tests.digest.backups import backup
 from tests.digest.evil_server import Answer, EvilServer
-from tests.digest.sending import NOW, count_of, frozen, relay_at, run
-
-MINUTE = timedelta(minutes=1)
+from tests.digest.sending import MINUTE, NOW, count_of, frozen, relay_at, run
 
 
 def marks_in(engine: Engine) -> int:

@@ -17,10 +17,9 @@ from digest.sending.ledger import DOUBT_REST, HELD_BY_POLICY, Settlement
 from digest.sending.reconcile import Doubtful, Reconciled, by_list, by_log, judge_by_log, settle, summed
 from digest.sending.relaylog import PostfixLog, Seen
 from tests.digest.evil_server import EvilServer
-from tests.digest.sending import NOW, Clock, count_of, frozen, relay_at, rows, run
+from tests.digest.sending import MINUTE, NOW, Clock, count_of, frozen, relay_at, rows, run
 
 LATER = NOW + timedelta(hours=1)
-MINUTE = timedelta(minutes=1)
 
 
 def name_of(subscriber_id: int) -> str:

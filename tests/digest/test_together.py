@@ -1,6 +1,6 @@
 """Letters that travel together: the next envelope with a dot, or several letters whole.
 
-The same guarantees as one by one (`test_smtp`, `test_dispatch`, `test_kills`); here is what is different.
+The same guarantees as one by one (`test_smtp`, `test_relay_faults`, `test_kills`); here is what is different.
 """
 
 import threading
