@@ -94,9 +94,9 @@ class Quoted:
 
     def filled(self, values: Mapping[Hole, bytes]) -> list[bytes]:
         """The encoded part, to be joined, with the `encoded` *values* in its holes."""
-        joined = [self.pieces[0]]
-        for hole, piece in zip(self.holes, self.pieces[1:], strict=True):
-            joined += values[hole], piece
+        joined = [b""] * (2 * len(self.holes) + 1)
+        joined[::2] = self.pieces
+        joined[1::2] = [values[hole] for hole in self.holes]
         return joined
 
 

@@ -32,7 +32,7 @@ from subscribers.audience import Recipient, welcome
 LEASE = 500  # letters leased in one transaction
 #: letters made at once: what they are made with then stays in the processor's caches. By their rate no more
 #: than a second's, for they are dated then
-PORTION = 16
+PORTION = 64
 #: setbacks in a row that stop the run: while there was no connection yet, and later (R-9)
 FIRST_SETBACKS = 3
 LATER_SETBACKS = 20
