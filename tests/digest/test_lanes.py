@@ -104,8 +104,8 @@ def test_another_threads_result_is_heard_of_at_once() -> None:
         heard.append(result(future))
 
     timer = threading.Timer(0.4, future.set_result, ["there"])
-    timer.start()
     began = time.monotonic()
+    timer.start()
     lane = done(waits_in_vain, lambda: heard.append(result(future)), lambda: heard.append(result(late)))
     assert lane.error is None
     assert sorted(heard) == ["there", "there", "too late"]
