@@ -22,6 +22,7 @@ from tests.digest.sending import (
     new_run,
     reconsider,
     rows,
+    set_status,
     settle,
     tallied,
 )
@@ -99,8 +100,7 @@ def test_an_issue_is_sent_only_when_nobody_is_left(engine: Engine, state: Delive
 
 def test_an_issue_that_is_paused_is_not_finished(engine: Engine) -> None:
     issue_id = frozen(engine, 0)
-    with writing(engine) as session:
-        session.get_one(Issue, issue_id).status = Status.PAUSED
+    set_status(engine, issue_id, Status.PAUSED)
     with writing(engine) as session:
         assert not finish(session, issue_id, NOW)
 

@@ -33,7 +33,7 @@ from digest.sending.ledger import freeze
 from digest.sending.replies import Phase, Reply, is_policy, reply
 from subscribers.audience import audience
 from tests.digest.evil_server import EvilServer, Script
-from tests.digest.sending import NOW, QUICK, Clock, approved, count_of, people, relay_at, rows, run
+from tests.digest.sending import NOW, QUICK, Clock, approved, count_of, issue_of, people, relay_at, rows, run
 
 GOOD = reply(250, [b"2.0.0 queued"], Phase.DOT)
 GONE = reply(550, [b"5.1.1 <reader@example.org> no such user"], Phase.RCPT)
@@ -296,11 +296,6 @@ def complain(engine: Engine, issue_id: int, readers: list[int], at: datetime, un
             session.add(told)
 
 
-def standing(engine: Engine, issue_id: int) -> Status:
-    with reading(engine) as session:
-        return session.get_one(Issue, issue_id).status
-
-
 def test_complaints_pause_the_issue_until_a_person_resumes_it(engine: Engine) -> None:
     """R-9: nothing more goes out, nobody else loses a thing, the editors hear of it once each time."""
     issue_id, clock = frozen_at(engine, well=20, slow=20), Clock()
@@ -325,7 +320,7 @@ def test_complaints_pause_the_issue_until_a_person_resumes_it(engine: Engine) ->
             outcome = run(engine, issue_id, relay, clock=clock)
             assert outcome.stopped == "too many complaints: 3 of 20 readers, more than 0.3 %"
             assert outcome.is_paused
-            assert standing(engine, issue_id) is Status.PAUSED
+            assert issue_of(engine, issue_id).status is Status.PAUSED
             assert count_of(engine, issue_id) == before
             with pytest.raises(DigestError, match="paused"):
                 run(engine, issue_id, relay, clock=clock)

@@ -19,17 +19,16 @@ from digest.sending.commits import GATHER, Committer, NotSending, TakenOver, Wel
 from digest.sending.lanes import Lane, result
 from digest.sending.ledger import Leased, Settlement
 from tests.conftest import lacking
-from tests.digest.sending import NOW, Clock, count_of, frozen, set_status
+from tests.digest.sending import NOW, Clock, count_of, frozen, leased, new_run, set_status
 
 
 @contextmanager
 def committing(engine: Engine, issue_id: int) -> Iterator[tuple[Committer, list[Leased]]]:
-    with writing(engine) as session:
-        run_id = ledger.begin_run(session, issue_id, "host", 1, NOW)
-        leased = ledger.lease(session, issue_id, run_id, NOW, 1000)
+    run_id = new_run(engine, issue_id)
+    letters = leased(engine, issue_id, run_id, limit=1000)
     committer = Committer(engine, issue_id, run_id, Clock(), patience=5)
     try:
-        yield committer, leased
+        yield committer, letters
     finally:
         committer.close()
 
@@ -47,7 +46,7 @@ def test_marks_that_wait_together_are_committed_together(engine: Engine) -> None
     commits: list[int] = []
     event.listen(engine, "commit", lambda _connection: commits.append(1))
     states: list[Delivered] = []
-    with committing(engine, issue_id) as (committer, leased):
+    with committing(engine, issue_id) as (committer, letters):
         commits.clear()
 
         def go(mine: list[Leased]) -> None:
@@ -57,7 +56,7 @@ def test_marks_that_wait_together_are_committed_together(engine: Engine) -> None
                     states.append(session.get_one(Delivery, one.id).state)
                 committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
 
-        lane = Lane("test", [partial(go, leased[n::20]) for n in range(20)], committer.at_rest)
+        lane = Lane("test", [partial(go, letters[n::20]) for n in range(20)], committer.at_rest)
         lane.start()
         lane.join()
         assert lane.error is None
@@ -69,9 +68,9 @@ def test_marks_that_wait_together_are_committed_together(engine: Engine) -> None
 def test_what_is_settled_is_written_though_nobody_claims(engine: Engine) -> None:
     """In a moment: an answer must not wait for the next letter, which may be long in coming."""
     issue_id = frozen(engine, 1)
-    with committing(engine, issue_id) as (committer, leased):
-        claimed(committer, leased[0])
-        committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.ACCEPTED, at=NOW))
+    with committing(engine, issue_id) as (committer, letters):
+        claimed(committer, letters[0])
+        committer.settle(Settlement(delivery_id=letters[0].id, state=Delivered.ACCEPTED, at=NOW))
         assert committer.at_rest() <= GATHER
         time.sleep(GATHER)
         committer.at_rest()
@@ -80,8 +79,8 @@ def test_what_is_settled_is_written_though_nobody_claims(engine: Engine) -> None
 
 def test_a_settlement_is_durable_before_the_next_mark_of_its_connection(engine: Engine) -> None:
     issue_id = frozen(engine, 30)
-    with committing(engine, issue_id) as (committer, leased):
-        for one, following in zip(leased[::2], leased[1::2], strict=True):
+    with committing(engine, issue_id) as (committer, letters):
+        for one, following in zip(letters[::2], letters[1::2], strict=True):
             claimed(committer, one)
             committer.settle(Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=NOW))
             claimed(committer, following)
@@ -93,33 +92,33 @@ def test_a_settlement_is_durable_before_the_next_mark_of_its_connection(engine: 
 def test_a_run_that_was_taken_over_marks_nothing_more(engine: Engine) -> None:
     """R-7."""
     issue_id = frozen(engine, 3)
-    with committing(engine, issue_id) as (committer, leased):
-        claimed(committer, leased[0])
+    with committing(engine, issue_id) as (committer, letters):
+        claimed(committer, letters[0])
         with writing(engine) as session:
             ledger.take_over(session, [], NOW)
         with pytest.raises(TakenOver):
-            claimed(committer, leased[1])
-        committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.ACCEPTED, at=NOW))
+            claimed(committer, letters[1])
+        committer.settle(Settlement(delivery_id=letters[0].id, state=Delivered.ACCEPTED, at=NOW))
     assert isinstance(committer.failure, TakenOver)
     assert count_of(engine, issue_id) == {"frozen": 3, "queued": 2, "in_doubt": 1}
 
 
 def test_a_paused_issue_marks_nothing_more(engine: Engine) -> None:
     issue_id = frozen(engine, 1)
-    with committing(engine, issue_id) as (committer, leased):
+    with committing(engine, issue_id) as (committer, letters):
         set_status(engine, issue_id, Status.PAUSED)
         with pytest.raises(NotSending):
-            claimed(committer, leased[0])
+            claimed(committer, letters[0])
 
 
 def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
     issue_id = frozen(sqlite_engine, 1)
-    with committing(sqlite_engine, issue_id) as (committer, leased):
+    with committing(sqlite_engine, issue_id) as (committer, letters):
         pass
     with pytest.raises(TakenOver):
-        claimed(committer, leased[0])
+        claimed(committer, letters[0])
     with pytest.raises(TakenOver):
-        committer.settle(Settlement(delivery_id=leased[0].id, state=Delivered.SKIPPED, at=NOW, reason="x"))
+        committer.settle(Settlement(delivery_id=letters[0].id, state=Delivered.SKIPPED, at=NOW, reason="x"))
 
 
 def test_every_commit_of_a_mark_reaches_the_disk(sqlite_engine: Engine, tmp_path: Path) -> None:
@@ -134,8 +133,8 @@ def test_every_commit_of_a_mark_reaches_the_disk(sqlite_engine: Engine, tmp_path
         "from tests.digest.test_commits import claimed, committing\n"
         "from tests.digest.sending import NOW\n"
         "from digest.database import open_engine\n"
-        "with committing(open_engine(sys.argv[1]), int(sys.argv[2])) as (committer, leased):\n"
-        "    for one in leased:\n"
+        "with committing(open_engine(sys.argv[1]), int(sys.argv[2])) as (committer, letters):\n"
+        "    for one in letters:\n"
         "        claimed(committer, one)\n"
     )
     log = tmp_path / "strace.log"

@@ -17,7 +17,6 @@ from digest.database import open_engine, reading, writing
 from digest.errors import DigestError
 from digest.forgetting import erase_person
 from digest.models import Delivered, Status
-from digest.sending import ledger
 from digest.sending.audit import Decision, resolve
 from digest.sending.commits import StoreFailed
 from digest.sending.dispatch import Outcome, Progress, dispatch
@@ -36,6 +35,9 @@ from tests.digest.sending import (
     count_of,
     frozen,
     issue_of,
+    leased,
+    mark,
+    new_run,
     relay_at,
     rows,
     run,
@@ -436,10 +438,9 @@ def test_whoever_left_just_before_the_lease_is_skipped(engine: Engine) -> None:
 def test_taking_stock_finds_what_a_dead_run_left_on_the_wire(engine: Engine) -> None:
     """R-2: a sending whose dispatcher is gone is in doubt, also before anybody dispatches again."""
     issue_id = frozen(engine, 3)
-    with writing(engine) as session:
-        dead = ledger.begin_run(session, issue_id, "host", 1, NOW)
-        first = ledger.lease(session, issue_id, dead, NOW, 2)[0]
-        assert ledger.mark(session, dead, {first.id: NOW}, NOW)
+    dead = new_run(engine, issue_id)
+    first = leased(engine, issue_id, dead, limit=2)[0]
+    assert mark(engine, dead, first.id)
     assert count_of(engine, issue_id) == {"frozen": 3, "sending": 1, "queued": 2}
     take_stock(engine, NOW)
     assert count_of(engine, issue_id) == {"frozen": 3, "in_doubt": 1, "queued": 2}

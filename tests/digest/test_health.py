@@ -14,7 +14,7 @@ from digest.health import Standing, beat, health, standing, why_missing
 from digest.issue.due import Schedule, due_at
 from digest.models import Delivered, Delivery, Issue, Status, Tick
 from digest.month import Month
-from tests.digest.sending import approved, frozen
+from tests.digest.sending import approved, frozen, set_status
 
 MONTH = Month.parse("2015-09", ZoneInfo("UTC"))
 
@@ -109,8 +109,7 @@ def test_letters_that_wait_while_nobody_gets_one_are_seen(engine: Engine) -> Non
     assert (found.status, found.queued, found.accepted_at) == (Status.SENDING, True, DUE + HOUR)
     assert look(engine, DUE + 1.9 * HOUR).missing == ""
     assert "stopped while sending" in look(engine, DUE + 2 * HOUR).missing
-    with writing(engine) as session:
-        session.get_one(Issue, issue_id).status = Status.PAUSED
+    set_status(engine, issue_id, Status.PAUSED)
     assert look(engine, DUE + 2 * HOUR).missing == ""
 
 

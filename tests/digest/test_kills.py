@@ -19,14 +19,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from digest.database import reading, writing
-from digest.models import Delivered, Issue, Status
+from digest.database import writing
+from digest.models import Delivered, Status
 from digest.sending.ledger import freeze
 from digest.sending.smtp import WINDOW
 from subscribers.audience import audience
 from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
 from tests.digest.processes import CHUNKED, PIPELINED, child, kept_by, name_of, wait_for_letters
-from tests.digest.sending import NOW, approved, count_of, frozen, people, rows, tallied
+from tests.digest.sending import NOW, approved, count_of, frozen, issue_of, people, rows, tallied
 
 KILLS = int(os.environ.get("PROVE_KILLS", "5"))
 USUAL = int(os.environ.get("PROVE_KILLS_USUAL", KILLS))
@@ -145,8 +145,7 @@ def at_the_end(
     assert max(accepted.values()) <= 2
     assert missing <= held <= doubted
     assert doubled <= (doubted if policy == "resend" else set())
-    with reading(engine) as session:
-        assert session.get_one(Issue, issue_id).status is Status.SENT
+    assert issue_of(engine, issue_id).status is Status.SENT
     return len(doubled), len(missing)
 
 

@@ -34,6 +34,7 @@ from tests.digest.sending import (
     people,
     reconsider,
     rows,
+    set_status,
     settle,
     tallied,
 )
@@ -190,8 +191,7 @@ def test_untried_letters_are_leased_before_tried_ones_and_those_before_deferred_
 def test_nothing_is_leased_of_an_issue_that_is_paused(engine: Engine) -> None:
     issue_id = frozen(engine, 2)
     run_id = new_run(engine, issue_id)
-    with writing(engine) as session:
-        session.get_one(Issue, issue_id).status = Status.PAUSED
+    set_status(engine, issue_id, Status.PAUSED)
     assert leased(engine, issue_id, run_id) == []
 
 

@@ -25,7 +25,7 @@ from sqlmodel import SQLModel, select
 
 from digest.database import open_engine, reading, writing
 from digest.errors import Stopped, UsageError
-from digest.models import Delivered, Issue, Run, Status
+from digest.models import Delivered, Run, Status
 from digest.sending import ledger, runs
 from digest.sending.audit import Decision, resolve
 from digest.sending.commits import StoreFailed, TakenOver
@@ -40,7 +40,19 @@ from digest.sending.smtp import WINDOW
 from tests.conftest import emptied, postgres_database
 from tests.digest.evil_server import EvilServer
 from tests.digest.processes import CHUNKED, child, kept_by, name_of, wait_for_letters
-from tests.digest.sending import NOW, QUICK, Clock, approved, count_of, frozen, relay_at, rows, run, tallied
+from tests.digest.sending import (
+    NOW,
+    QUICK,
+    Clock,
+    approved,
+    count_of,
+    frozen,
+    issue_of,
+    relay_at,
+    rows,
+    run,
+    tallied,
+)
 from tests.digest.worker_run import PULSE, RANGE, RHYTHM
 
 KILLS = int(os.environ.get("PROVE_KILLS", "3"))
@@ -140,8 +152,7 @@ def until(true: Callable[[], object], seconds: float = 20) -> None:
 
 
 def is_sent(engine: Engine, issue_id: int) -> bool:
-    with reading(engine) as session:
-        return session.get_one(Issue, issue_id).status is Status.SENT
+    return issue_of(engine, issue_id).status is Status.SENT
 
 
 def runs_by_process(engine: Engine, issue_id: int) -> Counter[int]:
