@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 _READ = 4 * 1024  # bytes asked of the socket at once; answers are short
 _BLOCK = 64 * 1024  # bytes written under one time-out
+#: … and inside TLS: a write of several records (RFC 8446, section 5.1) that has to wait counts as nothing,
+#: though all records but the last are out, and whole letters in them
+_RECORD = 16 * 1024
 _MOST_PIECES = 1024  # Linux, limits.h: UIO_MAXIOV
 
 
@@ -62,8 +65,9 @@ class Client(smtplib.SMTP):
             if self.written == sum(map(len, pieces)):
                 return
         rest = memoryview(b"".join(pieces))[self.written :]
-        for start in range(0, len(rest), _BLOCK):
-            self._write(connection, rest[start : start + _BLOCK], seconds)
+        block = _RECORD if isinstance(connection, ssl.SSLSocket) else _BLOCK
+        for start in range(0, len(rest), block):
+            self._write(connection, rest[start : start + block], seconds)
 
     def _write(self, connection: socket.socket, block: memoryview, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -202,6 +206,8 @@ def _start_tls(client: Client, relay: Relay) -> None:
             " check DIGEST_SMTP_PORT, or write DIGEST_SMTP_SECURITY=tls if the relay wants TLS at once"
         )
     answer = client.ask(Phase.STARTTLS, b"STARTTLS")
+    if answer.code == 421:
+        raise RelayUnavailable(f"the relay {relay} closes instead of STARTTLS: {answer}")
     if answer.code != 220:
         raise RelayRefused(f"the relay {relay} refuses STARTTLS, so nothing was sent: {answer}")
     if client.received:

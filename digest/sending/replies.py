@@ -2,7 +2,7 @@
 
 The judgement is ours, by code, phase and enhanced code (RFC 3463), because what a refusal costs
 depends on whom it is about: a recipient, or us. What says "not you, sender" (5xx to MAIL FROM,
-5.7.x, a wrong sender) must never be held against a subscriber.
+5.7.x, a wrong sender, a letter it cannot take from anybody) must never be held against a subscriber.
 """
 
 import re
@@ -26,6 +26,10 @@ _POLICY_WORDS = re.compile(
     r"|frequency limited|relay\w*(?: access)? (?:denied|not permitted))\b",
     re.IGNORECASE,
 )
+#: what the relay cannot do with any letter like it: too large, a command it does not know, content it will
+#: not have (RFC 3463, sections 3.4, 3.6 and 3.7). Not what providers say of a mailbox, too (x.3.0, 5.5.0),
+#: nor of an address that needs SMTPUTF8 (5.6.7)
+_OURS = re.compile(r"5\.3\.[245]|5\.5\.[2-6]|5\.6\.(?:[0-6]|[89])")
 #: a stranger is asked to come again, which is no reproach: 450 or 451 with 4.7.1, or in words
 _GREYLISTED = re.compile(r"gr[ea]y-?list", re.IGNORECASE)
 #: TLS or a password is asked for, or the password is wrong (RFC 4954, section 6)
@@ -131,7 +135,7 @@ def judge(reply: Reply) -> Verdict | None:
     """
     final = reply.phase is Phase.DOT
     if reply.code // 100 == 5:
-        is_ours = is_policy(reply) or reply.code in _WANTS_LOGIN
+        is_ours = is_policy(reply) or reply.code in _WANTS_LOGIN or _OURS.fullmatch(reply.enhanced)
         return Verdict.REFUSED if is_ours else Verdict.REJECTED
     if reply.code // 100 == 4:
         waits = not final and (reply.code == 421 or reply.phase in (Phase.MAIL, Phase.RSET))

@@ -179,11 +179,22 @@ class Wire:
             written = sum(end <= self._client.written for end in ends)
             why = f"lost the connection after {Phase.BODY}: {what(error)}"
             is_leave = self.letters > 0 and written == 0 and isinstance(error, ConnectionError)
-        results = [self._taken() for _ in range(written)]
+        results = [self._taken() if self.is_open else self._unheard() for _ in range(written)]
         for number in range(written, len(letters)):
             # Its last octets did not go out, so nobody can have taken it; the first one may be to blame.
             results.append(Sent(Verdict.UNSENT, None, why, was_let_go=is_leave or number > written))
-        if why or self._farewell or any(one.verdict is Verdict.IN_DOUBT for one in results):
+        # Before the next MAIL there is to be an RSET here, too.
+        self._unfinished = True
+        if (
+            self.is_open
+            and not why
+            and self._client.received
+            and not self._client.received.startswith(b"421")
+        ):
+            # More answers than commands: which one is whose cannot be known.
+            results = [self._unheard("more answers than commands")] * len(results)
+            self.close()
+        if why or self._farewell:
             self.close()
         return results
 
@@ -195,37 +206,42 @@ class Wire:
     def _chunk(self, letter: Parcel) -> list[bytes]:
         """The whole of *letter*, to be joined."""
         # RSET each time: after a refused recipient the state is "indeterminate" (RFC 3030, section 2).
-        commands = (
-            b"RSET",
-            mail_command(letter, self._offers),
-            rcpt_command(letter, self._offers),
-            b"BDAT %d LAST" % size(letter),
-        )
-        return [_joined(commands), *letter.pieces]
+        envelope = mail_command(letter, self._offers), rcpt_command(letter, self._offers)
+        return [_joined((b"RSET", *envelope, b"BDAT %d LAST" % size(letter))), *letter.pieces]
 
     def _taken(self) -> Sent:
-        """The answers to the next one of the letters that went out whole."""
+        """The answers to the next one of the letters that went out whole; closes where one cannot be read."""
         verdict, judged = None, None
+        #: there was no transaction, or no recipient in it: nobody can have taken it, whatever comes after
+        is_barred = False
         for phase in (Phase.RSET, Phase.MAIL, Phase.RCPT, Phase.DOT):
             try:
                 answer = self._client.answer(phase)
             except (OSError, Garbled) as error:
-                if verdict is None and self._farewell:
-                    return Sent(Verdict.UNSENT, None, self._farewell, was_let_go=True)
-                if verdict is None:
-                    return self._doubtful(error)
+                # Whatever comes after an answer that is missing is of nobody knows which command.
+                self.close()
+                if not is_barred:
+                    return self._unheard(what(error))
                 break
-            if verdict is None or (phase is Phase.DOT and answer.code // 100 == 2):
-                # Whatever it said before: it has taken the letter.
+            is_taken = phase is Phase.DOT and answer.code // 100 == 2 and not is_barred
+            if verdict is None or is_taken:
+                # Where it takes the letter, what it said to RSET counts for nothing.
                 verdict, judged = judge(answer), answer
-            if answer.code == 421:
+            is_barred |= phase in (Phase.MAIL, Phase.RCPT) and answer.code // 100 != 2
+            self._farewell = str(answer) if answer.code == 421 else ""
+            if self._farewell:
                 # By its word it looks at nothing more; if it does, it says so at once.
-                self._farewell = str(answer)
                 self._client.timeouts = self._relay.timeouts.all(self._relay.timeouts.quit)
         assert judged is not None
         let_go = self._is_leave(judged.phase) and judged.code == 421
         self.letters += 1
         return Sent(verdict or Verdict.IN_DOUBT, judged, was_let_go=let_go)
+
+    def _unheard(self, why: str = "the one before cannot be read") -> Sent:
+        """A letter that went out whole and has no answer: in doubt, unless the server had said goodbye."""
+        if self._farewell:
+            return Sent(Verdict.UNSENT, None, self._farewell, was_let_go=True)
+        return Sent(Verdict.IN_DOUBT, None, f"no answer to the final dot: {why}")
 
     def _gone(self, phase: Phase) -> Sent:
         """Nothing was sent to a server that ended the connection."""
@@ -310,6 +326,9 @@ class Wire:
         at_once: bool,
     ) -> Sent:
         """The final dot and its answer. From its first byte on, a loss is a doubt."""
+        if self._client.received:
+            # Said before anything was asked: it would pass for the answer to the dot, which so must not go.
+            return self._lost(Phase.BODY, Garbled("more answers than asked for"))
         end = b".\r\n" if ends_line(pieces) else b"\r\n.\r\n"
         self._unfinished = False
         if following is not None:

@@ -299,6 +299,9 @@ def test_inside_tls_a_letter_goes_out_and_the_login_with_it(tmp_path: Path, secu
         assert wire.send(LETTER, lambda: None).verdict is Verdict.ACCEPTED
         wire.quit()
     assert any(line.startswith("AUTH PLAIN") for line in server.lines)
+    # RFC 3207, section 4.2: what was offered in clear counts for nothing.
+    hellos = [line for line in server.lines if line[:4].upper() == "EHLO"]
+    assert len(hellos) == (2 if security is Security.STARTTLS else 1)
 
 
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
@@ -340,6 +343,20 @@ def test_without_starttls_nothing_is_said(tmp_path: Path, script: Script) -> Non
     with EvilServer(script, tls=ours) as server, pytest.raises(RelayRefused):
         connect(relay(server.port, security=Security.STARTTLS, context=theirs, **LOGIN))
     assert not [line for line in server.lines if line[:4] in ("AUTH", "MAIL")]
+
+
+def test_what_is_said_before_tls_is_not_heard_inside_it(tmp_path: Path) -> None:
+    ours, theirs = certified("127.0.0.1")(tmp_path)
+    script: Script = {"EHLO": OFFERING, "STARTTLS": b"220 go\r\n250-injected\r\n250 AUTH PLAIN\r\n"}
+    with EvilServer(script, tls=ours) as server, pytest.raises(RelayRefused, match="said more before TLS"):
+        connect(relay(server.port, security=Security.STARTTLS, context=theirs))
+
+
+def test_a_relay_that_closes_instead_of_starttls_is_tried_again(tmp_path: Path) -> None:
+    ours, theirs = certified("127.0.0.1")(tmp_path)
+    script: Script = {"EHLO": OFFERING, "STARTTLS": b"421 4.3.2 closing\r\n"}
+    with EvilServer(script, tls=ours) as server, pytest.raises(RelayUnavailable, match="421"):
+        connect(relay(server.port, security=Security.STARTTLS, context=theirs))
 
 
 def test_a_plain_server_on_the_port_for_tls_is_refused() -> None:
@@ -474,11 +491,24 @@ def test_the_envelope_asks_only_for_what_is_offered_and_needed() -> None:
     assert rcpt_command(plain, every) == (
         b"RCPT TO:<a+b=c@example.net> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb+3Dc@example.net"
     )
+    # RFC 3461, section 4.4: an ENVID has at most 100 characters.
+    for length, is_named in ((98, True), (101, False)):
+        named = replace(LETTER, message_id=f"<{'x' * length}>")
+        assert (b"ENVID" in mail_command(named, every)) is is_named
     wide = replace(LETTER, rcpt_to="ü@example.net", content="ü\r\n".encode(), needs_smtputf8=True)
     assert mail_command(replace(wide, message_id=""), every) == (
         b"MAIL FROM:<b+1@example.org> SIZE=4 SMTPUTF8 BODY=8BITMIME"
     )
     assert rcpt_command(wide, every) == "RCPT TO:<ü@example.net> NOTIFY=FAILURE,DELAY".encode()
+
+
+def test_an_address_is_counted_in_octets() -> None:
+    """RFC 5321, section 4.5.3.1.3."""
+    domain = f"{'a' * 60}.example"
+    fits = f"{'x' * (254 - len(domain) - 1)}@{domain}"
+    faultless(replace(LETTER, rcpt_to=fits))
+    with pytest.raises(ValueError, match="not an address"):
+        faultless(replace(LETTER, rcpt_to=f"ü{fits[1:]}", needs_smtputf8=True))
 
 
 def test_what_a_relay_does_not_offer_is_known_before_the_letter_goes() -> None:
