@@ -138,7 +138,10 @@ def by_hand(content: bytes) -> list[str]:
 def decoded_part(part: bytes) -> str:
     head, _, body = part.partition(b"\r\n\r\n")
     if b"Content-Transfer-Encoding: base64" in head:
-        return b64decode(body.replace(b"\r\n", b""), validate=True).decode()
+        text = b64decode(body.replace(b"\r\n", b""), validate=True).decode()
+        # RFC 2045, section 6.8: a line break is CRLF before it is encoded.
+        assert not re.search(r"(?<!\r)\n|\r(?!\n)", text)
+        return text.replace("\r\n", "\n")
     assert b"Content-Transfer-Encoding: quoted-printable" in head
     assert not re.search(rb"=(?![0-9A-F]{2}|\r\n)|[ \t]\r\n|[ \t]$", body)
     joined = body.replace(b"=\r\n", b"").replace(b"\r\n", b"\n")
