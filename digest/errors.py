@@ -3,6 +3,7 @@
 ::
 
     DigestError                 one line on standard error, exit 1
+    +-- Waiting                 letters wait for a person's decision, exit 1
     +-- UsageError              wrong usage or settings, exit 2
     +-- Stopped                 the run stopped itself and can be resumed, exit 3
     +-- FaultFound              check, audit or doctor found a fault, exit 4
@@ -16,6 +17,10 @@ class DigestError(Exception):
     """Something a person can put right; the message is the line they read."""
 
     exit_code = 1
+
+
+class Waiting(DigestError):
+    """The issue is done but for letters about which a person has to decide."""
 
 
 class UsageError(DigestError):

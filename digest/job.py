@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from digest.database import reading
-from digest.errors import DigestError, Stopped
+from digest.errors import DigestError, Stopped, Waiting
 from digest.models import Issue, Status
 from digest.sending.dispatch import Outcome
 from digest.sending.handing import HandedBack
@@ -71,7 +71,7 @@ def work_off(
         return _failed(engine, issue_id, Stopped(outcome.stopped), now())
     if outcome.is_finished:
         if outcome.tally.held:
-            tell_stopped(engine, month, DigestError(waiting(month, outcome.tally.held)), now())
+            tell_stopped(engine, month, Waiting(waiting(month, outcome.tally.held)), now())
         return f"{month} is sent"
     if outcome.is_taken_over or stop.is_set():
         raise HandedBack(month)

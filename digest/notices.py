@@ -11,11 +11,12 @@ from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 
 from sqlalchemy import Engine, or_
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from digest.database import reading, writing
 from digest.letter.page import Publication
 from digest.models import Notice
+from subscribers.suppression import new_only
 
 #: hands one finished mail to the relay; raises what the wire raises
 Hand = Callable[[str, Sequence[str], bytes], None]
@@ -23,10 +24,11 @@ Hand = Callable[[str, Sequence[str], bytes], None]
 
 def tell(session: Session, event: str, subject: str, body: str, now: datetime) -> bool:
     """The editors will be told of *event*, once; False where they were told, or will be, already."""
-    if session.exec(select(Notice).where(col(Notice.event) == event)).first() is not None:
-        return False
-    session.add(Notice(event=event, subject=subject, body=body, created_at=now))
-    return True
+    # Not asked first: another host may tell it at this very moment, and what is told in one transaction with
+    # answers of the relay must not take them down with it.
+    notice = {"event": event, "subject": subject, "body": body, "created_at": now}
+    told = new_only(session, SQLModel.metadata.tables["notice"]).values(notice).returning(col(Notice.id))
+    return session.connection().execute(told).first() is not None
 
 
 def at_desk(publication: Publication, month: str) -> str:

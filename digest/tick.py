@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
-from digest.errors import DigestError, Stopped
+from digest.errors import DigestError, Stopped, Waiting
 from digest.health import standing, why_missing
 from digest.issue.compose import OPEN, compose, find_issue, items_of, skip
 from digest.issue.due import Schedule, Step, deadline, due_at, step
@@ -268,7 +268,7 @@ def _dispatch(house: House, month: Month, now: datetime, ticked: Ticked) -> None
 
 
 def tell_stopped(engine: Engine, month: str, error: DigestError, now: datetime) -> bool:
-    """The editors are told that *month* stopped, once a day; whether that is news.
+    """The editors are told that *month* stopped, each kind of reason once a day; whether that is news.
 
     Of an issue that is paused whoever paused it has told them.
     """
@@ -278,11 +278,18 @@ def tell_stopped(engine: Engine, month: str, error: DigestError, now: datetime) 
             return True
     if isinstance(error, Stopped):
         subject, then = f"{month} stopped while sending", "the next run goes on where this one stopped"
+    elif isinstance(error, Waiting):
+        subject, then = f"Letters of {month} wait for you", "all others are done with"
     else:
         subject, then = f"{month} is not sent", "a run goes on as soon as that is settled"
     body = f"{error}\nNobody is lost: {then}.\n"
     with writing(engine) as session:
-        return tell(session, f"stopped:{month}:{now:%Y-%m-%d}", subject, body, now)
+        return tell(session, f"stopped:{month}:{now:%Y-%m-%d}:{_kind(str(error))}", subject, body, now)
+
+
+def _kind(reason: str) -> str:
+    """What *reason* begins with, in words alone: how often, which host and what it said changes each time."""
+    return "-".join([word for word in reason.lower().split() if word.isalpha()][:5])
 
 
 def _tell(house: House, event: str, subject: str, body: str, now: datetime, ticked: Ticked) -> None:

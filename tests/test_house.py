@@ -81,8 +81,9 @@ digest.returns.events digest.returns.models digest.returns.places
 digest.returns.signatures digest.returns.returned
 digest.returns.keeping digest.returns.erasing
 digest.trace
-digest.sending.ledger digest.sending.audit digest.sending.spool digest.sending.relay
+digest.sending.ledger digest.sending.spool digest.sending.relay
 digest.sending.runs digest.sending.pace digest.sending.spread
+digest.sending.audit
 digest.sending.commits digest.sending.connection digest.sending.portion
 digest.mailbox
 digest.returns.imap

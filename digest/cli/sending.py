@@ -12,7 +12,7 @@ import typer
 from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, warn
 from digest.cli.progress import shown
 from digest.database import reading, writing
-from digest.errors import DigestError, FaultFound, Stopped
+from digest.errors import DigestError, FaultFound, Stopped, Waiting
 from digest.issue.compose import issue_of
 from digest.month import Month
 from digest.outfit import clock, means_of, suppression_secret_of
@@ -21,6 +21,7 @@ from digest.sending.dispatch import Outcome
 from digest.sending.dispatch import Progress as Sent
 from digest.sending.handing import Crew
 from digest.sending.send import send, take_stock
+from digest.sending.survey import those_who_wait
 from digest.trace import trace
 from subscribers.address import parse
 from subscribers.roll import find
@@ -29,6 +30,8 @@ app = typer.Typer()
 
 MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
 SENDING_ENDS = "finishing the letters on the wire, the rest stays queued"
+#: letters in doubt or held that `audit` names
+NAMED = 20
 WATCHING_ENDS = "no longer watching, the workers go on"
 
 
@@ -48,12 +51,18 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
     if as_json and outcome.is_running_elsewhere:
         warn(summary(month, outcome))
     if outcome.stopped:
-        then = f"`digest issue resume {month}` lets it go on" if outcome.is_paused else goes_on
-        raise Stopped(f"{month} stopped: {outcome.stopped}; {then}")
+        raise Stopped(f"{month} stopped: {outcome.stopped}{_then(month, outcome, goes_on)}")
     if stop.is_set() and not (outcome.is_finished or outcome.is_with_workers):
         warn(f"{month} was interrupted, and nothing is lost: {goes_on}")
     if outcome.tally.held:
-        raise DigestError(waiting(month, outcome.tally.held))
+        raise Waiting(waiting(month, outcome.tally.held))
+
+
+def _then(month: str, outcome: Outcome, goes_on: str) -> str:
+    """What may be done about a run that stopped."""
+    if outcome.is_paused:
+        return f"; `digest issue resume {month}` lets it go on"
+    return "" if outcome.is_called_off else f"; {goes_on}"
 
 
 def crew_of(house: Opened) -> Crew | None:
@@ -95,7 +104,7 @@ def summary(month: str, outcome: Outcome) -> str:
     if outcome.is_with_workers:
         told.append(f"the workers go on; `digest issue pause {month}` stops them")
     if outcome.is_finished:
-        told.append("it is sent")
+        told.append("nothing more of it goes out by itself" if outcome.tally.held else "it is sent")
     elif outcome.next_due_at is not None:
         told.append(f"the next letter is due {outcome.next_due_at:%Y-%m-%d %H:%M} UTC")
     return "; ".join(told)
@@ -104,7 +113,7 @@ def summary(month: str, outcome: Outcome) -> str:
 def waiting(month: str, held: int) -> str:
     """That *held* letters wait for a person, and what to type."""
     return (
-        f"letters of {month} that wait for you: {held}; `digest trace ADDRESS` says why,"
+        f"letters of {month} that wait for you: {held}; `digest audit {month}` names them,"
         f" `digest resolve {month} --resend` or `--accepted` decides"
     )
 
@@ -112,6 +121,7 @@ def waiting(month: str, held: int) -> str:
 def _counts(counted: Tally) -> str:
     shown = {
         "accepted": counted.accepted,
+        "on the wire": counted.sending,
         "rejected": counted.rejected,
         "deferred": counted.deferred,
         "in doubt": counted.in_doubt,
@@ -124,13 +134,15 @@ def _counts(counted: Tally) -> str:
 
 
 @contextmanager
-def interruptible(goes_on: str, ending: str = SENDING_ENDS) -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM say *ending* and end the run in order: what is on the wire is finished.
+def interruptible(
+    goes_on: str, ending: str = SENDING_ENDS, stop: threading.Event | None = None
+) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM say *ending* and set *stop*: the run ends in order, what is on the wire is finished.
 
     A second Ctrl-C ends it at once. Nothing is lost by that either: letters whose answer was not written
     down are in doubt.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
     interrupts = 0
 
     def end(number: int, _frame: object) -> None:
@@ -180,12 +192,17 @@ def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
         issue = issue_of(session, house.month(month))
         assert issue.id is not None
         counted = tally(session, issue.id)
+        some = those_who_wait(session, issue.id, NAMED)
     if as_json:
         say_json(counted.as_json())
     else:
         say(f"{month}: {_counts(counted)}")
         for reason, number in counted.skipped.items():
             say(f"  skipped, {reason}: {number}")
+        for one in some:
+            say(f"  {one.state.value.replace('_', ' ')}, {one.address or 'an erased reader'}: {one.reason}")
+        if (more := counted.in_doubt + counted.held - len(some)) > 0:
+            say(f"  … and {more} more")
         say("it adds up" if counted.balanced else "it does NOT add up")
     if not counted.balanced:
         raise FaultFound(f"{month} does not add up: keep the store as it is and look at its deliveries")

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from digest.cli.opened import Opened, opened, say, warn
 from digest.cli.sending import crew_of, interruptible, send_, summary, waiting
-from digest.errors import DigestError, Stopped
+from digest.errors import DigestError, Stopped, Waiting
 from digest.health import beat
 from digest.month import Month
 from digest.outfit import clock
@@ -30,9 +30,12 @@ ALIVE_EVERY = timedelta(minutes=1)
 def run(ctx: typer.Context) -> None:
     """Do what is due: fetch, build, tell the editors, send, try again. For cron, every five minutes."""
     house = opened(ctx)
+    stop = threading.Event()
 
     def send(month: Month) -> str:
-        with interruptible("the next run goes on") as stop:
+        if stop.is_set():
+            return ""  # who ended one month has ended them all
+        with interruptible("the next run goes on", stop=stop):
             return send_month(house, month, stop)
 
     if wrong := tick_once(house, send):
@@ -42,11 +45,13 @@ def run(ctx: typer.Context) -> None:
 def send_month(house: Opened, month: Month, stop: threading.Event) -> str:
     """What a tick does with a month that is due: sent, or handed to workers, and a line if that is news."""
     outcome = send_(house, month, alive(house.engine), stop, crew_of(house), is_watching=False)
+    if outcome.is_called_off:
+        return ""
     if outcome.stopped:
         then = f"; `digest issue resume {month}` lets it go on" if outcome.is_paused else ""
         raise Stopped(outcome.stopped + then)
     if outcome.tally.held and outcome.is_finished:
-        raise DigestError(waiting(str(month), outcome.tally.held))
+        raise Waiting(waiting(str(month), outcome.tally.held))
     return summary(str(month), outcome) if outcome.is_finished else ""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 
+from sqlalchemy import or_
 from sqlmodel import Session, col, delete, func, select
 
 from digest.errors import DigestError
@@ -140,6 +141,7 @@ def _because(what: str, reason: str) -> str:
 
 
 def _anybody_has(session: Session, issue: Issue) -> bool:
-    out = (Delivered.SENDING, Delivered.ACCEPTED, Delivered.IN_DOUBT)
-    statement = select(func.count()).where(col(Delivery.issue_id) == issue.id, col(Delivery.state).in_(out))
+    # A letter in doubt may be held, or wait to be sent again: of a copy of it nobody knows.
+    is_out = or_(col(Delivery.state).in_((Delivered.SENDING, Delivered.ACCEPTED)), col(Delivery.doubts) > 0)
+    statement = select(func.count()).where(col(Delivery.issue_id) == issue.id, is_out)
     return session.exec(statement).one() > 0

@@ -15,6 +15,7 @@ from digest.issue.models import Done
 from digest.models import Delivered, Issue, Status
 from digest.returns.classes import Class
 from digest.returns.models import Report
+from digest.sending import ledger
 from digest.sending.breaker import COMPLAINTS
 
 _d = SQLModel.metadata.tables["delivery"].c
@@ -141,6 +142,7 @@ def finish(session: Session, issue_id: int, now: datetime) -> bool:
     Letters that are held do not keep it open: nothing but a person can move them, perhaps never, and
     `resolve` opens it again. They stay in the tally, by name.
     """
+    ledger.lock(session, issue_id)
     left = exists().where(_d.issue_id == issue_id, _d.state.in_(UNFINISHED))
     result = session.connection().execute(
         update(_issue)
@@ -162,6 +164,7 @@ def resolve(
     Sent again, a letter that was ever in doubt keeps its Date, and so its bytes; another begins anew.
     An issue that was sent is sending again where there is something to send.
     """
+    ledger.lock(session, issue_id)
     which = and_(_d.issue_id == issue_id, _d.state.in_(OPEN_QUESTIONS))
     if subscriber_ids is not None:
         which = and_(which, _d.subscriber_id.in_(subscriber_ids))
@@ -201,7 +204,10 @@ _DECIDED = {
 
 
 def reopen(session: Session, issue_id: int) -> None:
-    """An issue that was sent is sending again: one of its letters is queued."""
+    """An issue that was sent is sending again: one of its letters is to be sent.
+
+    The caller had `ledger.lock` before it changed that.
+    """
     session.connection().execute(
         update(_issue)
         .where(_issue.c.id == issue_id, _issue.c.status == Status.SENT)

@@ -34,6 +34,7 @@ from digest.errors import Stopped
 from digest.models import Issue
 from digest.notices import tell
 from digest.sending import ledger
+from digest.sending.audit import reopen
 from digest.sending.breaker import Lying
 from digest.sending.ledger import Leased, Settlement
 from subscribers.audience import Recipient, welcome
@@ -120,12 +121,16 @@ class Committer:
         now: Callable[[], datetime],
         patience: float,
         claimants: int = 1,
+        refresh: Callable[[], object] = lambda: None,
     ) -> None:
         """*patience* is how many seconds a failing store is tried again; nobody goes on meanwhile.
 
         Of *claimants*, each of which waits for its claim before it makes another, some may be gone.
+        *refresh* brings the store up to date before anybody is asked for; where it raises `Stopped`, nothing
+        is marked.
         """
         self._claimants = claimants
+        self._refresh = refresh
         self._writer = Writer(engine)
         self._issue_id = issue_id
         self._run_id = run_id
@@ -245,6 +250,7 @@ class Committer:
     def _write(
         self, settlements: list[Settlement], lying: list[Lying], claims: list[_Claim]
     ) -> list[Welcome | Stopped]:
+        stopped = self._out_of_date() if claims else None
         with self._writer.writing() as store:
             if not ledger.settle(store, self._run_id, settlements):
                 self._fail(_taken_over(self._run_id))
@@ -252,13 +258,32 @@ class Committer:
                 self._take_back(store, one)
             if not claims:
                 return []
+            if stopped is not None:
+                return [stopped] * len(claims)
             if not ledger.is_sending(store, self._issue_id):
-                return [NotSending("the issue was paused or cancelled")] * len(claims)
+                return [self._called_off(store)] * len(claims)
             return self._claimed(store, claims)
 
-    def _take_back(self, store: Transaction, lying: Lying) -> None:
-        ledger.take_back(store, self._run_id, lying.deliveries, lying.until, lying.why)
+    def _out_of_date(self) -> Stopped | None:
+        """Why nobody may be marked, though answers are kept; None: whoever left has left in the store."""
+        try:
+            self._refresh()
+        except Stopped as why:
+            return why
+        return None
+
+    def _called_off(self, store: Transaction) -> NotSending:
         with Session(store.connection()) as session:
+            issue = session.get_one(Issue, self._issue_id)
+            because = f": {issue.reason}" if issue.reason else ""
+            return NotSending(f"it was {issue.status} meanwhile{because}")
+
+    def _take_back(self, store: Transaction, lying: Lying) -> None:
+        with Session(store.connection()) as session:
+            ledger.lock(session, self._issue_id)
+            ledger.take_back(store, self._run_id, lying.deliveries, lying.until, lying.why)
+            # Another worker may have found nothing left, and called the issue sent.
+            reopen(session, self._issue_id)
             month = session.get_one(Issue, self._issue_id).month
             body = (
                 f"{lying.why}.\n"
@@ -268,7 +293,6 @@ class Committer:
             )
             subject = f"{lying.domain} refuses nearly everybody"
             tell(session, f"lying:{month}:{lying.domain}", subject, body, self._now())
-            session.flush()
 
     def _claimed(self, store: Transaction, claims: list[_Claim]) -> list[Welcome | Stopped]:
         letters = {one: date for claim in claims for one, date in claim.letters.items()}

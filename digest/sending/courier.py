@@ -323,6 +323,7 @@ class Courier:
 
     def _part(self) -> None:
         if self._wire is not None:
-            self._wire.quit()
-            self._wire = None
+            wire, self._wire = self._wire, None
+            # Before its goodbye, which may take its time: who counts on this one may leave a letter to it.
             self._round.connected(-1)
+            wire.quit()

@@ -26,7 +26,7 @@ from digest.notices import tell
 from digest.sending import ledger, runs
 from digest.sending.audit import Tally, finish, next_due_at, tally
 from digest.sending.breaker import Breaker
-from digest.sending.commits import Committer, TakenOver, at_once, patiently
+from digest.sending.commits import Committer, NotSending, TakenOver, at_once, patiently
 from digest.sending.courier import Courier
 from digest.sending.exclusive import exclusive, together
 from digest.sending.heartbeat import Heartbeat, Pulse
@@ -71,6 +71,8 @@ class Outcome:
     stopped: str = ""
     #: a person has to resume it
     is_paused: bool = False
+    #: it was paused or cancelled meanwhile, which whoever did it knows
+    is_called_off: bool = False
     #: when the first letter that is deferred or in doubt goes on
     next_due_at: datetime | None = None
 
@@ -94,8 +96,8 @@ def dispatch(
 
     *jitter* gives numbers from 0 to 1. *report* is called from this thread only, a few times a second.
     Setting *stop* ends the run in order: what is on the wire is finished, the rest stays queued.
-    *refresh* is called before letters are leased, a few hundred at a time. *within* a range it works beside
-    other runs, on PostgreSQL only; without one it is the only run of the store.
+    *refresh* brings the store up to date, and is called before any letter is marked. *within* a range it
+    works beside other runs, on PostgreSQL only; without one it is the only run of the store.
     Raises DigestError where the issue is not one that is sending or sent, `StoreFailed` where the store
     cannot be written to at all.
     """
@@ -106,7 +108,9 @@ def dispatch(
             return Outcome(tally=before, is_running_elsewhere=True)
         lease = None if within is None else pulse.lease
         run_id, frozen_at = at_once(lambda: _begin(engine, issue_id, manner, now(), lease))
-        committer = Committer(engine, issue_id, run_id, now, manner.patience, manner.connections)
+        committer = Committer(
+            engine, issue_id, run_id, now, manner.patience, manner.connections, refresh=refresh
+        )
         shared = Round(
             engine=engine,
             issue_id=issue_id,
@@ -119,7 +123,6 @@ def dispatch(
             committer=committer,
             breaker=Breaker(frozen_at),
             stop=stop,
-            refresh=refresh,
             pacer=_pacer(engine, manner, committer),
             within=within,
         )
@@ -244,6 +247,7 @@ def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stop
             is_paused=status is Status.PAUSED,
             stopped=str(why or ""),
             is_taken_over=isinstance(why, TakenOver),
+            is_called_off=isinstance(why, NotSending),
             next_due_at=next_due_at(session, issue_id),
         )
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -30,6 +30,9 @@ LOOKS_AT_REST = 4
 LOOK_EVERY, LOOK_FACTOR = 0.5, 10
 
 NOBODY = "no worker is alive any more: start one (`digest worker`)"
+REFUSED = (
+    "the workers have nothing of it in hand any more, and did not send all of it: their own log says why"
+)
 
 
 class HandedBack(Exception):
@@ -118,6 +121,10 @@ def watch(
         report(Progress(before=before, counts=progress(before, outcome.tally), refusal=outcome.stopped))
         # Workers that had to stop rest before they try the next range: nobody waits that long for them.
         at_rest = at_rest + 1 if outcome.stopped and not _is_at_work(engine, issue_id) else 0
+        if not is_open and outcome.tally.queued and not (outcome.stopped or outcome.is_paused):
+            # They refuse before they begin a run, in which they could say so: a clock that is wrong, a store
+            # that was restored.
+            return replace(outcome, stopped=REFUSED)
         if not is_open or outcome.is_finished or at_rest >= LOOKS_AT_REST:
             return outcome
         if not is_there:

@@ -243,6 +243,15 @@ def take_back(
     return result.rowcount
 
 
+def lock(store: Transaction, issue_id: int) -> None:
+    """Until the transaction ends nobody else calls the issue sent, or decides about its letters in doubt.
+
+    To be had before its letters are looked at: what a statement of PostgreSQL's sees is what was there
+    when it began, not when it was let in.
+    """
+    store.connection().execute(select(_issue.c.id).where(_issue.c.id == issue_id).with_for_update())
+
+
 def is_sending(store: Transaction, issue_id: int) -> bool:
     """Whether the issue is sending; until the transaction ends nobody can pause or cancel it."""
     [(status,)] = statements.STATUS.rows(store, issue=issue_id)
@@ -283,6 +292,7 @@ def take_over(
 
 def reconsider(session: Session, issue_id: int, resend: bool, now: datetime) -> None:
     """Letters in doubt go on: queued again once, when due, with *resend*; else held for a person."""
+    lock(session, issue_id)
     doubtful = and_(_d.issue_id == issue_id, _d.state == Delivered.IN_DOUBT)
     if not resend:
         _hold(session, doubtful, HELD_BY_POLICY)

@@ -19,7 +19,7 @@ from sqlmodel import Session, SQLModel
 from digest import disk
 from digest.database import reading, sqlite_file, writing
 from digest.errors import DigestError, Stopped
-from digest.models import Store
+from digest.models import Status, Store
 from digest.sending import epoch
 from digest.sending.epoch import Epoch, Seen
 from digest.sending.ledger import hold_restored
@@ -35,6 +35,8 @@ MACHINE_ID = Path("/etc/machine-id")
 BEHIND = timedelta(hours=1)
 #: seconds between two notes of one run; longer where counting takes more than a fiftieth of them
 EVERY = 5.0
+#: letters of such an issue may go out, or may have a moment ago
+GOING_OUT = (Status.SENDING, Status.PAUSED)
 SHARE = 50
 
 
@@ -192,8 +194,11 @@ def lost_months(session: Session, store: Store, seen: Epoch) -> dict[str, int]:
     gone = {month for month, one in pending.items() if runs.get(one.run) != (month, one.started_at)}
     if seen.store != store.name:
         gone = set(pending)
-    newest = max(pending, key=lambda month: pending[month].run)
-    if not gone and _marks(session, newest) >= pending[newest].marks:
+    # Several may go out at once.
+    out = select(_issue.month).where(_issue.month.in_(pending), _issue.status.in_(GOING_OUT))
+    counted = {max(pending, key=lambda month: pending[month].run)}
+    counted.update(session.connection().execute(out).scalars())
+    if not gone and all(_marks(session, month) >= pending[month].marks for month in counted):
         return {}
     # Only where something is lost is every month counted.
     missing = {month: one.marks - _marks(session, month) for month, one in pending.items()}
@@ -203,22 +208,25 @@ def lost_months(session: Session, store: Store, seen: Epoch) -> dict[str, int]:
 def _seen_now(session: Session, store: Store, known: dict[str, Seen]) -> dict[str, Seen]:
     """The last run of each month as it stands; without those that were lost and accepted as that.
 
-    Marks are counted for the newest, and for what was not known.
+    Marks are counted for the newest, for what was not known, and for what was at work beside the newest.
     """
     newest = select(func.max(_run.id)).group_by(_run.issue_id)
     rows = session.connection().execute(
-        select(_run.id, _run.started_at, _issue.month)
+        select(_run.id, _run.started_at, _issue.month, _issue.status, _issue.sent_at)
         .select_from(_dispatched)
         .where(_run.id.in_(newest))
         .order_by(_run.id.desc())
     )
     seen: dict[str, Seen] = {}
-    for place, (run, started_at, month) in enumerate(rows.all()):
+    since: datetime | None = None
+    for run, started_at, month, status, sent_at in rows.all():
+        since = since or started_at - BEHIND
         before = known.get(month)
         accepted = store.restored.get(month)
         if before and accepted and started_at <= datetime.fromisoformat(accepted):
             continue  # the file goes on knowing the run that was lost: the backup may be put back once more
-        if place == 0 or before is None or before.run != run:
+        is_new = before is None or before.run != run
+        if not seen or is_new or status in GOING_OUT or (sent_at and sent_at >= since):
             seen[month] = Seen(run, started_at, _marks(session, month))
     return seen
 

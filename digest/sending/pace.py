@@ -59,6 +59,10 @@ class Pacer:
 
     def _next(self) -> float:
         """When the next letter may begin."""
+        # A slot that is long over is nobody's: others were given those after it, and all that waited for a
+        # relay that stood still would begin at once.
+        while self._slots and self._slots[0] < monotonic() - BATCH:
+            self._slots.popleft()
         if not self._slots:
             first = self._reserve(self._batch) + monotonic()
             self._slots.extend(first + number / self._rate for number in range(self._batch))

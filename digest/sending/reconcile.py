@@ -3,24 +3,25 @@
 A letter is asked about as long as a copy of it may be out: in doubt, held, or waiting to be sent again, and
 never settled since it was in doubt. That a relay took it needs one line. That it never did needs more, for
 whoever is sent to again must not have it already: a refusal of every try, or a log that is whole from the
-first try to fifteen minutes after the last, and holds what the ledger knows the relay took.
+first try to fifteen minutes after the last, and holds what the ledger knows the relay took. Of a letter that
+may have gone out before the store was restored nobody knows when, so that nothing shows it never did.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Engine, and_, bindparam, case, or_, select, update
+from sqlalchemy import Engine, and_, bindparam, case, func, or_, select, update
 from sqlmodel import Session, SQLModel
 
 from digest.database import reading, writing
 from digest.errors import DigestError
 from digest.models import Delivered
 from digest.sending.audit import reopen
-from digest.sending.ledger import DOUBT_REST, HELD_AFTER_RESEND, HELD_BY_POLICY
+from digest.sending.ledger import DOUBT_REST, HELD_AFTER_RESEND, HELD_BY_POLICY, lock
 from digest.sending.relaylog import Listed, PostfixLog, Seen, Word, read_list
 
 _delivery = SQLModel.metadata.tables["delivery"]
@@ -29,8 +30,12 @@ _d = _delivery.c
 BATCH = 500  # letters settled in one transaction
 #: how much the relay's clock may be behind ours
 SKEW = timedelta(minutes=1)
-#: how many accepted letters a log that is said to be whole is asked for
+#: how many accepted letters a log that is said to be whole is asked for, evenly over the time it is about …
 WITNESSES = 2000
+#: … and how many before and after each moment in which a letter in doubt was tried
+NEXT = 20
+
+UNKNOWN_WHEN = "it may have gone out before the store was restored, nobody knows when"
 
 #: a person or a run may still send these; what a run has leased is its own
 _UNSETTLED = or_(
@@ -53,9 +58,11 @@ class Doubtful:
     reason: str
     attempts: int
     doubts: int
-    #: when it was first tried, by its Date, and last marked
-    dated_at: datetime
-    marked_at: datetime
+    #: how often it was marked, by whatever Date
+    marks: int
+    #: when it was first tried, by its Date, and last marked; None: not as far as a restored store knows
+    dated_at: datetime | None
+    marked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ def doubtful(session: Session, issue_id: int) -> list[Doubtful]:
         _d.reason,
         _d.attempts,
         _d.doubts,
+        _d.marks,
         _d.dated_at,
         _d.marked_at,
     )
@@ -149,26 +157,51 @@ def doubtful(session: Session, issue_id: int) -> list[Doubtful]:
 
 def _witnesses(session: Session, issue_id: int, letters: Sequence[Doubtful]) -> dict[int, datetime]:
     """When letters to these subscribers were marked, which the relay took about the time of *letters*."""
-    if not letters:
+    times = [(one.dated_at, one.marked_at) for one in letters if one.dated_at and one.marked_at]
+    if not times:
         return {}
-    around = (
-        min(letter.dated_at for letter in letters) - DOUBT_REST,
-        max(letter.marked_at for letter in letters) + DOUBT_REST,
+    first, last = min(first for first, _ in times), max(last for _, last in times)
+    here = (
+        _d.issue_id == issue_id,
+        _d.state == Delivered.ACCEPTED,
+        # One try, and the relay's own answer: what a person or a log said proves nothing of a log.
+        _d.attempts == 1,
+        _d.reply_code.is_not(None),
+        _d.marked_at.between(first - DOUBT_REST, last + DOUBT_REST),
     )
-    rows = session.connection().execute(
-        select(_d.subscriber_id, _d.marked_at)
-        .where(
-            _d.issue_id == issue_id,
-            _d.state == Delivered.ACCEPTED,
-            # One try, and the relay's own answer: what a person or a log said proves nothing of a log.
-            _d.attempts == 1,
-            _d.reply_code.is_not(None),
-            _d.marked_at.between(*around),
-        )
-        .order_by(_d.marked_at.desc())
-        .limit(WITNESSES)
+    count = session.connection().execute(select(func.count()).where(*here)).scalar_one()
+    rows = (
+        session.connection()
+        .execution_options(yield_per=BATCH)
+        .execute(select(_d.subscriber_id, _d.marked_at).where(*here).order_by(_d.marked_at))
     )
-    return {row[0]: row[1] for row in rows}
+    moments = sorted({moment for pair in times for moment in pair})
+    return dict(chosen(((who, at) for who, at in rows), moments, -(-count // WITNESSES)))
+
+
+def chosen(
+    rows: Iterable[tuple[int, datetime]], moments: Sequence[datetime], every: int
+) -> Iterator[tuple[int, datetime]]:
+    """Of *rows*, in their order in time, each *every*th, and the `NEXT` on both sides of each moment; pure.
+
+    Some may be yielded twice. A log that lacks an hour lacks what went out in it, and what went out last
+    before and first after a letter in doubt is what tells most of it.
+    """
+    before: deque[tuple[int, datetime]] = deque(maxlen=NEXT)
+    ahead = deque(moments)
+    wanted = 0
+    for number, row in enumerate(rows):
+        if ahead and row[1] >= ahead[0]:
+            yield from before
+            wanted = NEXT
+            while ahead and row[1] >= ahead[0]:
+                ahead.popleft()
+        if wanted or number % every == 0:
+            yield row
+        wanted = max(0, wanted - 1)
+        before.append(row)
+    if ahead:
+        yield from before
 
 
 def _require_whole(log: PostfixLog, known: dict[str, datetime]) -> None:
@@ -198,7 +231,10 @@ def judge_by_log(letter: Doubtful, seen: Seen | None, log: PostfixLog, whole: bo
         return Ruling(letter, Delivered.ACCEPTED, why, seen.fate)
     if seen and seen.is_on_hold:
         return Ruling(letter, None, "on hold at the relay")
-    if seen and _refusals(letter, seen) >= max(letter.attempts, letter.doubts):
+    if letter.dated_at is None or letter.marked_at is None:
+        return Ruling(letter, None, UNKNOWN_WHEN)
+    tries = max(letter.attempts, letter.doubts, letter.marks)
+    if seen and _refusals(seen, letter.dated_at) >= tries:
         return _never(letter)
     if not whole:
         return Ruling(letter, None, "not shown as taken" if seen else "not in the log")
@@ -210,9 +246,9 @@ def judge_by_log(letter: Doubtful, seen: Seen | None, log: PostfixLog, whole: bo
     return _never(letter)
 
 
-def _refusals(letter: Doubtful, seen: Seen) -> int:
-    """How often it was turned down since it has its Date: before, its tries were counted anew."""
-    since = letter.dated_at - SKEW
+def _refusals(seen: Seen, dated_at: datetime) -> int:
+    """How often it was turned down since it has its Date: those before are of another letter."""
+    since = dated_at - SKEW
     return sum(at is not None and at >= since for at in seen.turned_down.values())
 
 
@@ -225,6 +261,8 @@ def judge_by_list(letter: Doubtful, listed: Listed | None, source: str, now: dat
         return Ruling(letter, Delivered.ACCEPTED, why, listed.status)
     if listed.word is Word.UNKNOWN:
         return Ruling(letter, None, "unknown, says the list")
+    if letter.marked_at is None:
+        return Ruling(letter, None, UNKNOWN_WHEN)
     if listed.word is Word.NOT_FOUND and now < letter.marked_at + DOUBT_REST:
         return Ruling(letter, None, "not found, but sent less than 15 minutes ago")
     return _never(letter)
@@ -242,6 +280,7 @@ def settle(engine: Engine, issue_id: int, rulings: Sequence[Ruling], now: dateti
     done: list[Ruling] = []
     while some := list(islice(remaining, BATCH)):
         with writing(engine) as session:
+            lock(session, issue_id)
             done += [_settled(session, ruling, now) for ruling in some]
             if any(ruling.becomes is Delivered.QUEUED for ruling in some):
                 reopen(session, issue_id)
@@ -253,7 +292,7 @@ def settle(engine: Engine, issue_id: int, rulings: Sequence[Ruling], now: dateti
 _unchanged = and_(
     _d.id == bindparam("which"),
     _d.doubts == bindparam("were"),
-    _d.marked_at == bindparam("was_marked", type_=_d.marked_at.type),
+    _d.marked_at.is_not_distinct_from(bindparam("was_marked", type_=_d.marked_at.type)),
     _UNSETTLED,
 )
 _accept = (

@@ -80,8 +80,6 @@ class Round:
     breaker: Breaker
     #: set by whoever wants the run to end in order
     stop: threading.Event
-    #: brings the store up to date before letters are leased: whoever left meanwhile has left
-    refresh: Callable[[], object]
     #: when each letter may begin; None: at once
     pacer: Pacer | None = None
     #: the letters it is about; None: all of the issue
@@ -222,7 +220,6 @@ class Round:
 
     def _lease(self) -> list[tuple[Leased, Recipient | str]]:
         """The next letters, with whom they go to as far as is known by now: that is asked again for each."""
-        self.refresh()
         with writing(self.engine) as session:
             leased = ledger.lease(session, self.issue_id, self.run_id, self.now(), LEASE, self.within)
             if not leased:

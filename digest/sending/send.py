@@ -9,19 +9,21 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from digest.database import reading, writing
-from digest.errors import DigestError
+from digest.errors import DigestError, Stopped
 from digest.issue.approve import frozen_of
 from digest.issue.compose import issue_of
 from digest.letter.rendered import Rendered
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.sending import lineage
+from digest.sending import lineage, runs
 from digest.sending.commits import at_once
-from digest.sending.dispatch import Outcome, Progress, dispatch
+from digest.sending.dispatch import Outcome, Progress, dispatch, has_heartbeat
 from digest.sending.exclusive import exclusive
 from digest.sending.handing import Crew, hand_out, watch
+from digest.sending.heartbeat import Pulse
 from digest.sending.ledger import freeze, take_over
 from digest.sending.portion import Stencil
 from digest.sending.ranges import Range
@@ -62,11 +64,11 @@ def send(
     is not approved, or its letters would carry links that do not answer, or the store is not the one letters
     last went out from.
     """
-    number, rendered = at_once(lambda: _approved(engine, month))
-    _refuse(engine, rendered, means)
+    number = at_once(lambda: _approved(engine, month))
+    at_once(lambda: lineage.begin(engine, means.now()))
     # Whoever left while the store was locked has left before anybody is counted.
-    at_once(lambda: apply_spool(engine, spool_of(engine)))
-    at_once(lambda: _freeze(engine, number, month, means.now()))
+    at_once(lambda: _let_leave(engine))
+    rendered = at_once(lambda: _freeze(engine, number, month, means.relay, means.now()))
     if crew is None or not crew.is_there():
         return _noted(engine, report, _run(engine, number, rendered, means, stop))
     handed = at_once(lambda: hand_out(engine, number, crew, manner=means.manner, now=means.now()))
@@ -86,14 +88,9 @@ def send_range(
     rendered = at_once(lambda: _sending(engine, issue_id))
     if rendered is None:
         return None
-    _refuse(engine, rendered, means)
-    return _noted(engine, lambda _progress: None, _run(engine, issue_id, rendered, means, stop, within))
-
-
-def _refuse(engine: Engine, rendered: Rendered, means: Means) -> None:
-    """DigestError where nothing may be sent, of whatever issue and range."""
     require_public(rendered.base_url, means.relay)
     at_once(lambda: lineage.begin(engine, means.now()))
+    return _noted(engine, lambda _progress: None, _run(engine, issue_id, rendered, means, stop, within))
 
 
 class _Run(Protocol):
@@ -130,7 +127,7 @@ def _noted(engine: Engine, report: Callable[[Progress], None], run: _Run) -> Out
 
     def refresh() -> None:
         seen.look()
-        apply_spool(engine, spool_of(engine))
+        _let_leave(engine)
 
     def told(progress: Progress) -> None:
         seen.pass_by()
@@ -142,17 +139,29 @@ def _noted(engine: Engine, report: Callable[[Progress], None], run: _Run) -> Out
         seen.close()
 
 
-def _approved(engine: Engine, month: Month) -> tuple[int, Rendered]:
-    """The id and the frozen content of the issue of *month*; DigestError where it is not to be sent."""
+def _let_leave(engine: Engine) -> None:
+    """Whoever left while the store did not answer has left in it; `Stopped` where nobody can say who did."""
+    spool = spool_of(engine)
+    try:
+        apply_spool(engine, spool)
+    except OSError as error:
+        raise Stopped(
+            f"{spool} cannot be read and emptied ({error.strerror or error}): it says who left while the"
+            " store did not answer, and until it is read nobody is sent to"
+        ) from error
+
+
+def _approved(engine: Engine, month: Month) -> int:
+    """The id of the issue of *month*; DigestError where it is not to be sent."""
     with reading(engine) as session:
         issue = issue_of(session, month)
-        rendered = frozen_of(session, issue)
+        frozen_of(session, issue)
         if issue.status is Status.CANCELLED:
             raise DigestError(f"{month} is cancelled: nothing is sent")
         if issue.status is Status.PAUSED:
             raise DigestError(f"{month} is paused: `digest issue resume {month}` lets it go on")
         assert issue.id is not None
-        return issue.id, rendered
+        return issue.id
 
 
 def _sending(engine: Engine, issue_id: int) -> Rendered | None:
@@ -162,12 +171,18 @@ def _sending(engine: Engine, issue_id: int) -> Rendered | None:
         return frozen_of(session, issue) if issue and issue.status is Status.SENDING else None
 
 
-def _freeze(engine: Engine, number: int, month: Month, now: datetime) -> None:
+def _freeze(engine: Engine, number: int, month: Month, relay: Relay, now: datetime) -> Rendered:
+    """The audience is frozen, if it is not yet; the content that goes to it, which nobody can change now."""
     with writing(engine) as session:
-        # Locked, so that whoever finds it approved is the one who freezes it.
-        is_new = session.get_one(Issue, number, with_for_update=True).status is Status.APPROVED
+        # Locked, so that whoever finds it approved is the one who freezes it; and what it was approved with
+        # is read only then: an editor may have approved it anew, or withdrawn it, a moment ago.
+        issue = session.get_one(Issue, number, with_for_update=True)
+        rendered = frozen_of(session, issue)
+        require_public(rendered.base_url, relay)
+        is_new = issue.status is Status.APPROVED
         freeze(session, number, audience(), now)
         lineage.settle_in(engine, session, str(month), number, is_new=is_new)
+        return rendered
 
 
 def take_stock(engine: Engine, now: datetime) -> None:
@@ -175,7 +190,15 @@ def take_stock(engine: Engine, now: datetime) -> None:
     with exclusive(engine) as mine:
         if mine:
             with writing(engine) as session:
-                take_over(session, [], now)
+                take_over(session, _beating(engine, session), now)
+
+
+def _beating(engine: Engine, session: Session) -> list[int]:
+    """The runs that show that they live, as they do where the connection that held their place was cut."""
+    if not has_heartbeat(engine):
+        return []
+    runs.one_at_a_time(session)
+    return runs.living(session, Pulse().lease)
 
 
 def require_public(base_url: str, relay: Relay) -> None:

@@ -6,7 +6,7 @@ cell has a mark, read off an index alone, which is another number where any lett
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +24,11 @@ _d, _s = _delivery.c, _subscriber.c
 NAMED = 20
 #: the fewest ids of a cell, and how many cells of a state there are at most
 FEWEST, CELLS = 4096, 200
-#: a mark is the sum of its letters' places in the cell, each with this added: how many, and which
+#: a mark is a sum over its letters, of this and of a number that tells the letter's place in the cell: how
+#: many, and which
 _EACH = 1 << 40
+#: the largest of such numbers: places themselves would not do, for 1 and 4 add up to what 2 and 3 do
+_PRIME = (1 << 31) - 1
 
 #: a state, and the first id
 Place = tuple[Delivered, int]
@@ -104,11 +107,14 @@ def spread(session: Session, issue_id: int, known: Spread | None = None) -> Spre
     for place, mark in _marks(session, issue_id, range(first, last + 1, size), size).items():
         cell = kept.get(place)
         cells[place] = cell if cell and cell.mark == mark else _cell(session, issue_id, place, size, mark)
-    if known and kept:
-        named, unnamed = known.named, known.unnamed
-    else:
-        named, unnamed = ranked(cells.values())
+    is_new = not (known and kept) or (not known.unnamed and not _are_named(cells.values(), known.named))
+    named, unnamed = ranked(cells.values()) if is_new or not known else (known.named, known.unnamed)
     return Spread(issue_id, {place: _folded(cell, named) for place, cell in cells.items()}, named, unnamed)
+
+
+def _are_named(cells: Iterable[Cell], named: Sequence[str]) -> bool:
+    """Whether *cells* have no other domain: one that was erased meanwhile has none, which is new."""
+    return set().union(*(cell.domains for cell in cells)) <= set(named)
 
 
 def ranked(cells: Any) -> tuple[list[str], int]:
@@ -139,7 +145,9 @@ def _marks(session: Session, issue_id: int, firsts: range, size: int) -> dict[Pl
     place = values(*columns, name="place", literal_binds=True).data(places).cte("place")
     here = (_d.issue_id == issue_id, _d.state == place.c.state, _d.id.between(place.c.first, place.c.last))
     # A subquery for each: as one GROUP BY the letters would be sorted first, which takes three times as long.
-    mark = select(func.sum(_d.id - place.c.first + _EACH)).where(*here).correlate(place).scalar_subquery()
+    inside = _d.id - place.c.first
+    each = inside * inside * inside % _PRIME + _EACH
+    mark = select(func.sum(each)).where(*here).correlate(place).scalar_subquery()
     rows = session.connection().execute(select(place.c.state, place.c.first, mark))
     return {(Delivered(state), first): int(sum_) for state, first, sum_ in rows if sum_}
 

@@ -122,11 +122,16 @@ def survey(engine: Engine, month: str, known: Survey | None = None) -> Survey | 
             tally=tally(session, row.id),
             spread=spread(session, row.id, known.spread if known else None),
             refused=_letters(session, row.id, _REFUSED, _d.settled_at.desc(), WORDS),
-            waiting=_letters(session, row.id, OPEN_QUESTIONS, _d.id, WAITING),
+            waiting=those_who_wait(session, row.id, WAITING),
             next_due_at=next_due_at(session, row.id),
             run=_last_run(session, row.id),
             since=_since(session, row.id, row.frozen_at) if is_over else None,
         )
+
+
+def those_who_wait(session: Session, issue_id: int, most: int) -> list[Letter]:
+    """The first letters of the issue that are in doubt or held."""
+    return _letters(session, issue_id, OPEN_QUESTIONS, _d.id, most)
 
 
 def _letters(

@@ -1,5 +1,7 @@
 """What the ledger adds up to, and what a person decides about it, on both engines."""
 
+import threading
+
 import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
@@ -7,7 +9,7 @@ from sqlmodel import Session, col, select
 from digest.database import reading, writing
 from digest.models import Delivered, Delivery, Issue, Status
 from digest.sending import ledger
-from digest.sending.audit import Decision, finish, next_due_at, resolve, tally
+from digest.sending.audit import Decision, decide, finish, next_due_at, resolve, tally
 from subscribers.audience import audience
 from tests.digest.sending import (
     MINUTE,
@@ -151,3 +153,32 @@ def test_a_held_letter_that_never_went_out_begins_anew(engine: Engine) -> None:
         resolve(session, issue_id, Decision.RESEND, NOW)
     (again,) = leased(engine, issue_id, new_run(engine, issue_id))
     assert (again.attempts, again.dated_at) == (0, None)
+
+
+def test_an_issue_is_not_called_sent_while_a_person_has_one_of_its_letters_sent_again(
+    postgres_engine: Engine,
+) -> None:
+    """R-2: the run's end waits for the decision, and sees it."""
+    engine = postgres_engine
+    issue_id = frozen(engine, 1)
+    run_id = new_run(engine, issue_id)
+    (one,) = leased(engine, issue_id, run_id)
+    settle(engine, run_id, one.id, Delivered.HELD, reason="because")
+    ended: list[bool] = []
+
+    def end() -> None:
+        with writing(engine) as session:
+            ended.append(finish(session, issue_id, NOW))
+
+    with writing(engine) as session:
+        assert decide(session, session.get_one(Issue, issue_id), Decision.RESEND, "the desk", NOW) == 1
+        ending = threading.Thread(target=end)
+        ending.start()
+        ending.join(0.5)
+        assert ending.is_alive()
+    ending.join(10)
+    assert ended == [False]
+    assert (issue_of(engine, issue_id).status, count_of(engine, issue_id)) == (
+        Status.SENDING,
+        {"frozen": 1, "queued": 1},
+    )

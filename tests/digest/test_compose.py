@@ -19,8 +19,9 @@ from digest.issue.approve import approve, cancel, drift, frozen_of, withdraw
 from digest.issue.compose import compose, find_issue, issue_of, items_of, late_posts, skip
 from digest.issue.explain import explain
 from digest.letter.rendered import Rendered
-from digest.models import Dated, Issue, Item, Post, Source, Status
+from digest.models import Dated, Delivered, Delivery, Issue, Item, Post, Source, Status
 from digest.month import Month
+from tests.digest.sending import people
 
 KYIV = ZoneInfo("Europe/Kyiv")
 SEPTEMBER = Month.parse("2015-09", KYIV)
@@ -230,6 +231,23 @@ def test_cancelling_what_nobody_has_frees_the_posts_and_the_month(store: Engine)
         assert compose(session, SEPTEMBER, NOW, 1).taken == 4
         skip(session, issue, "no time")
         assert find_issue(session, SEPTEMBER).status is Status.SKIPPED  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("state", [Delivered.HELD, Delivered.QUEUED, Delivered.DEFERRED])
+def test_cancelling_what_somebody_may_have_keeps_its_posts(store: Engine, state: Delivered) -> None:
+    """A letter was in doubt, and is held or waits to be sent again: a copy of it may be out."""
+    with writing(store) as session:
+        issue = compose(session, SEPTEMBER, NOW, 1).issue
+        approve(session, issue, rendered(), "editor", NOW)
+        assert issue.id is not None
+        [reader] = people(session, 1)
+        letter = Delivery(issue_id=issue.id, subscriber_id=reader, state=state, doubts=1)
+        letter.due_at = NOW if state is Delivered.DEFERRED else None
+        letter.reason = "in doubt" if state is Delivered.HELD else ""
+        session.add(letter)
+        session.flush()
+        cancel(session, issue, "by hand", "Anna", NOW)
+        assert len(items_of(session, issue)) == 4
 
 
 def test_every_post_near_the_month_has_one_verdict_with_a_reason(store: Engine) -> None:

@@ -31,10 +31,22 @@ from digest.web.desk.sending import pace
 from digest.web.guard import COOKIE
 from subscribers.audience import audience
 from subscribers.departures import erase
-from subscribers.models import Act, Consent
+from subscribers.models import Act, Consent, Subscriber
 from tests.digest.desk import Visitor, editor, open_desk
 from tests.digest.evil_server import Answer, EvilServer, Slow
-from tests.digest.sending import NOW, Clock, approved, frozen, people, relay_at, rows, run
+from tests.digest.sending import (
+    NOW,
+    Clock,
+    approved,
+    frozen,
+    leased,
+    new_run,
+    people,
+    relay_at,
+    rows,
+    run,
+    settle,
+)
 from tests.digest.website import Site
 
 HERE = "/desk/issues/2015-09/sending"
@@ -437,3 +449,38 @@ def test_an_event_is_one_event_whatever_it_says() -> None:
         "event: numbers\ndata: a\ndata: \ndata: event: end\ndata: \ndata: b\n\n"
     )
     assert as_event("end", "") == "event: end\ndata: \n\n"
+
+
+def test_who_is_erased_while_letters_go_out_is_still_counted(engine: Engine) -> None:
+    issue_id = frozen(engine, 3)
+    first = looked(engine)
+    run_id = new_run(engine, issue_id)
+    one = leased(engine, issue_id, run_id)[0]
+    with writing(engine) as session:
+        erase(session, one.subscriber_id)
+    settle(engine, run_id, one.id, Delivered.SKIPPED, reason="erased")
+    found = looked(engine, first)
+    assert {one.name: one.letters for one in found.spread.domains()} == {"": 1, "example.org": 2}
+    assert found == looked(engine)
+
+
+def test_letters_that_change_places_with_others_are_seen(engine: Engine) -> None:
+    """The first and the fourth put off, then the second and the third: as many, and as large in sum."""
+    issue_id = frozen(engine, 4)
+
+    def put_off(*places: int) -> Survey:
+        with writing(engine) as session:
+            for place, row in enumerate(session.exec(select(Delivery).order_by(col(Delivery.id))), 1):
+                is_off = place in places
+                row.state = Delivered.DEFERRED if is_off else Delivered.ACCEPTED
+                row.due_at, row.settled_at = (NOW if is_off else None), NOW
+                reader = session.get_one(Subscriber, row.subscriber_id)
+                reader.address_key = f"r{place}@{'a' if place in (1, 4) else 'b'}.example"
+                session.add_all([row, reader])
+        return looked(engine)
+
+    before = put_off(1, 4)
+    fresh = put_off(2, 3)
+    assert before.issue_id == fresh.issue_id == issue_id
+    assert looked(engine, before).spread.domains() == fresh.spread.domains()
+    assert before.spread.domains() != fresh.spread.domains()

@@ -15,12 +15,25 @@ from digest.errors import DigestError, Stopped
 from digest.models import Delivery, Store
 from digest.sending import epoch, ledger
 from digest.sending.epoch import Epoch, Seen
-from digest.sending.ledger import begin_run, lease, mark
+from digest.sending.ledger import begin_run, freeze, lease, mark
 from digest.sending.lineage import EVERY, Watch, begin, ensure_named, file_of, note, require
+from subscribers.audience import audience
 from tests.conftest import ROOT, lacking
 from tests.digest.backups import backup
 from tests.digest.evil_server import Answer, EvilServer
-from tests.digest.sending import MINUTE, NOW, count_of, frozen, relay_at, run
+from tests.digest.sending import (
+    MINUTE,
+    NOW,
+    approved,
+    count_of,
+    frozen,
+    leased,
+    new_run,
+    people,
+    relay_at,
+    run,
+)
+from tests.digest.sending import mark as mark_one
 
 
 def marks_in(engine: Engine) -> int:
@@ -161,7 +174,7 @@ def test_a_run_whose_file_cannot_be_written_sends_nothing(engine: Engine) -> Non
     with EvilServer() as server:
         outcome = run(engine, issue_id, relay_at(server.port), refresh=Watch(engine).look)
     assert "cannot be written" in outcome.stopped
-    assert (server.connections, count_of(engine, issue_id)) == (0, {"frozen": 5, "queued": 5})
+    assert (server.letters, count_of(engine, issue_id)) == ([], {"frozen": 5, "queued": 5})
     with pytest.raises(Stopped, match="cannot be written"):
         Watch(engine).look()
 
@@ -213,3 +226,27 @@ def test_refusing_changes_nothing_in_the_store(engine: Engine) -> None:
         after = [row.model_dump() for row in session.exec(select(Delivery).order_by(col(Delivery.id)))]
         assert session.get_one(Store, 1).home == ""
     assert (after, file_of(engine).read_bytes()) == (before, kept)
+
+
+def test_a_month_that_went_out_beside_a_newer_one_is_known_too(postgres_engine: Engine) -> None:
+    """R-8: several are at work at once where there are workers; the backup lacks letters of the older run."""
+    engine = postgres_engine
+    ensure_named(engine)
+    with writing(engine) as session:
+        people(session, 4)
+        months = [approved(session, month) for month in ("2015-08", "2015-09")]
+        for issue_id in months:
+            freeze(session, issue_id, audience(), NOW)
+    older, newer = (new_run(engine, issue_id) for issue_id in months)
+    for one in leased(engine, months[1], newer):
+        assert mark_one(engine, newer, one.id)
+    note(engine)
+    engine.dispose()
+    put_back = backup(engine)
+    for one in leased(engine, months[0], older):
+        assert mark_one(engine, older, one.id)
+    note(engine)
+    engine.dispose()
+    put_back()
+    with pytest.raises(DigestError, match=r"2015-08 \(4 letters or more\)"):
+        begin(engine, NOW)

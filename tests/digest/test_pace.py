@@ -106,3 +106,24 @@ def test_the_pace_is_one_row(engine: Engine) -> None:
     reserve(engine, 1, 10)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM pace")).scalar() == 1
+
+
+def test_slots_that_passed_while_the_relay_stood_still_are_nobodys(engine: Engine) -> None:
+    """Each of eight runs has one; afterwards they do not begin all at once."""
+    pacers = [Pacer(4, lambda number: reserve(engine, number, 4)) for _ in range(8)]
+    for pacer in pacers:
+        pacer.take_due()
+    time.sleep(8 * 0.25 + 0.5)
+    until, begun = time.monotonic() + 1, 0
+    while time.monotonic() < until:
+        begun += sum(pacer.take_due() for pacer in pacers)
+        time.sleep(0.005)
+    assert 3 <= begun <= 6
+
+
+def test_what_one_run_did_not_use_does_not_go_all_at_once(engine: Engine) -> None:
+    pacer = Pacer(40, lambda number: 0.0)
+    assert pacer.take_due()
+    time.sleep(0.15)
+    assert pacer.take_due()
+    assert not pacer.take_due()

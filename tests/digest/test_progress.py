@@ -42,6 +42,13 @@ def test_the_line_counts_the_whole_issue_and_the_time_that_is_left() -> None:
     )
 
 
+def test_what_waited_before_is_not_said_to_be_none() -> None:
+    before = replace(BEFORE, deferred=3, in_doubt=4, queued=53)
+    assert line_of(replace(sent(), before=before), 0.0).endswith(
+        "0 deferred, 0 in doubt (3 deferred, 4 in doubt before)"
+    )
+
+
 def test_what_is_free_again_was_not_tried() -> None:
     assert line_of(sent(queued=10), 0.0).startswith("38 of 100 accepted, 0.0 letters/s, 60 left")
 

@@ -176,7 +176,7 @@ def test_a_refusal_of_every_try_proves_that_it_was_not_accepted(sqlite_engine: E
     ]
 
 
-LETTER = Doubtful(1, 1, Delivered.IN_DOUBT, "", 2, 2, NOW, NOW + 20 * MINUTE)
+LETTER = Doubtful(1, 1, Delivered.IN_DOUBT, "", 2, 2, 2, NOW, NOW + 20 * MINUTE)
 KEY = (b"relay", b"postfix", b"A")
 
 
@@ -190,7 +190,7 @@ KEY = (b"relay", b"postfix", b"A")
         (LETTER, Seen(NOW, is_on_hold=True), None),
         (replace(LETTER, state=Delivered.HELD, reason="needs SMTPUTF8"), Seen(NOW, "A"), Delivered.ACCEPTED),
         (
-            replace(LETTER, state=Delivered.HELD, reason="needs SMTPUTF8", doubts=1, attempts=1),
+            replace(LETTER, state=Delivered.HELD, reason="needs SMTPUTF8", doubts=1, attempts=1, marks=1),
             Seen(NOW, turned_down={(KEY, b"1"): NOW}),
             None,
         ),
@@ -342,3 +342,74 @@ def test_only_letters_that_were_in_doubt_are_asked_about(sqlite_engine: Engine) 
     issue_id = doubted(sqlite_engine, 1, accepted=1, untried=1)
     with reading(sqlite_engine) as session:
         assert [one.subscriber_id for one in reconcile.doubtful(session, issue_id)] == [2]
+
+
+def restored(engine: Engine, count: int) -> int:
+    """An issue of which a backup was put back: its letters are held, and nobody knows when they went out."""
+    issue_id = frozen(engine, count)
+    with writing(engine) as session:
+        assert ledger.hold_restored(session, issue_id) == count
+    return issue_id
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_a_restored_store_holds_is_accepted_where_the_log_has_it(engine: Engine, whole: bool) -> None:
+    """R-8: that the relay took it is proof; that nothing of it is there, or a refusal, is none."""
+    issue_id = restored(engine, 3)
+    found = reconciled(engine, issue_id, BEFORE + taken(1) + refused(2) + AFTER, whole)
+    assert (counts(found), found.left_because) == ((1, 0, 2), {reconcile.UNKNOWN_WHEN: 2})
+    assert count_of(engine, issue_id) == {"frozen": 3, "accepted": 1, "held": 2}
+
+
+def test_what_a_restored_store_holds_is_accepted_where_a_list_has_it(engine: Engine) -> None:
+    issue_id = restored(engine, 2)
+    text = f"message-id,status\n{name_of(1)},not found\n{name_of(2)},sent\n"
+    lines = text.encode().splitlines(keepends=True)
+    rulings = by_list(engine, issue_id, lines, source="list.csv", name_of=name_of, now=LATER)
+    found = settle(engine, issue_id, rulings, LATER)
+    assert (counts(found), found.left_because) == ((1, 0, 1), {reconcile.UNKNOWN_WHEN: 1})
+
+
+def test_a_log_with_a_hole_where_the_doubt_is_is_not_whole(engine: Engine) -> None:
+    """However many went out later: what went out just before and after is what is looked for."""
+    before, after = 30, 2100
+    issue_id = frozen(engine, 1 + before + after)
+    late = NOW + 10 * MINUTE
+    with writing(engine) as session:
+        run_id = ledger.begin_run(session, issue_id, "host", 1, NOW)
+        letters = ledger.lease(session, issue_id, run_id, NOW, 1 + before + after)
+        for number, one in enumerate(letters):
+            at = NOW if number <= before else late
+            assert ledger.mark(session, run_id, {one.id: at}, at)
+        answers = [
+            Settlement(delivery_id=one.id, state=Delivered.ACCEPTED, at=late, reply_code=250)
+            for one in letters[1:]
+        ]
+        assert ledger.settle(session, run_id, answers)
+        ledger.take_over(session, [], late)
+    begins, ends = stamped(NOW - 20 * MINUTE, "x", "anvil"), stamped(late + DOUBT_REST, "x", "anvil")
+    later = taken(*[one.subscriber_id for one in letters[1 + before :]], at=late)
+    earlier = taken(*[one.subscriber_id for one in letters[1 : 1 + before]])
+    with pytest.raises(DigestError, match="so it is not whole"):
+        read(engine, issue_id, begins + later + ends, whole=True)
+    assert counts(reconciled(engine, issue_id, begins + earlier + later + ends, whole=True)) == (0, 1, 0)
+
+
+def test_the_witnesses_are_evenly_spread_and_dense_about_each_moment() -> None:
+    rows = [(number, NOW + number * MINUTE) for number in range(1000)]
+    moments = [NOW + 500.5 * MINUTE, NOW + 2000 * MINUTE]
+    found = dict(reconcile.chosen(rows, moments, 100))
+    assert sorted(found) == sorted({*range(0, 1000, 100), *range(481, 521), *range(980, 1000)})
+    assert list(reconcile.chosen([], moments, 1)) == []
+
+
+def test_what_a_person_had_sent_again_needs_a_refusal_of_the_first_try_too(engine: Engine) -> None:
+    """The tries are counted anew then, and what became of the first one is as little known as before."""
+    issue_id = doubted(engine, 1)
+    again = NOW + 21 * MINUTE
+    with writing(engine) as session:
+        resolve(session, issue_id, Decision.RESEND, again)
+    with EvilServer({"dot": b"451 4.7.1 later\r\n"}) as server:
+        run(engine, issue_id, relay_at(server.port), clock=Clock(again))
+    found = reconciled(engine, issue_id, stamped(again, "x", "anvil") + refused(1, again))
+    assert (counts(found), rows(engine, issue_id)[0].doubts) == ((0, 0, 1), 1)

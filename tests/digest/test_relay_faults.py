@@ -325,3 +325,29 @@ def test_a_slow_answer_on_one_connection_does_not_hold_up_the_others(sqlite_engi
         outcome = run(sqlite_engine, issue_id, relay_at(server.port))
         assert (outcome.is_finished, server.copies) == (True, Counter({1: 30}))
     assert time.monotonic() - start < 5
+
+
+def test_a_letter_is_left_to_no_connection_that_is_saying_goodbye(sqlite_engine: Engine) -> None:
+    """The other one gets no connection any more, and what it had comes to nobody: the run must say so."""
+    issue_id = frozen(sqlite_engine, 2)
+    lost: list[str] = []
+
+    def rcpt(line: str) -> Answer:
+        if "reader2@" in line and not lost:
+            lost.append(line)
+            time.sleep(0.8)
+            return DROP
+        time.sleep(0.4)
+        return b"250 2.1.5 ok\r\n"
+
+    bye, ready = b"421 4.7.0 too many connections\r\n", b"220 ready\r\n"
+    script: Script = {
+        "RCPT": rcpt,
+        "greeting": [ready, ready, bye, bye, bye, ready],
+        "QUIT": Slow(3, b"221 bye\r\n"),
+    }
+    with EvilServer(script) as server:
+        relay = relay_at(server.port, timeouts=Timeouts())
+        outcome = run(sqlite_engine, issue_id, relay, manner=replace(QUICK, connections=2))
+    assert outcome.is_finished or outcome.stopped
+    assert server.copies[2] == 0

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from digest.sending.audit import Decision, resolve
 from digest.sending.commits import StoreFailed, TakenOver
 from digest.sending.dispatch import Outcome
 from digest.sending.exclusive import exclusive, together
-from digest.sending.handing import NOBODY, Handed, hand_out, watch
+from digest.sending.handing import NOBODY, REFUSED, Handed, hand_out, watch
 from digest.sending.heartbeat import Heartbeat, Pulse
 from digest.sending.jobs import Queue, install
 from digest.sending.ledger import Settlement
@@ -451,7 +451,37 @@ def test_watching_says_why_workers_stopped(store: Engine, workers: Workers) -> N
     assert count_of(store, issue_id) == {"frozen": 9 * RANGE, "queued": 9 * RANGE}
     with reading(store) as session:
         told = session.execute(text("SELECT event FROM notice")).scalars().all()
-    assert told == ["stopped:2015-09:2015-10-01"]
+    assert told == ["stopped:2015-09:2015-10-01:the-relay-refuses-not-a"]
+
+
+class Refusing:
+    """Workers that are there, and have nothing in hand any more."""
+
+    def is_there(self) -> bool:
+        return True
+
+    def hand(self, issue_id: int, ranges: Sequence[Range]) -> int:
+        return len(ranges)
+
+    def open_ranges(self, issue_id: int) -> int:
+        return 0
+
+
+def test_watching_says_that_workers_refused_before_they_began(store: Engine) -> None:
+    """A clock that is wrong, say, or a store that was restored: no run is there that could tell why."""
+    issue_id = frozen(store, 3)
+    handed = hand_out(store, issue_id, Refusing(), manner=QUICK, now=NOW)
+    assert handed.ranges == 1
+    outcome = watch(
+        store,
+        issue_id,
+        Refusing(),
+        handed,
+        report=lambda _: None,
+        refresh=lambda: None,
+        stop=threading.Event(),
+    )
+    assert (outcome.stopped, outcome.tally.queued) == (REFUSED, 3)
 
 
 def test_a_queue_of_an_older_procrastinate_is_brought_up(postgres_server: str) -> None:

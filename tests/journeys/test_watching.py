@@ -193,3 +193,26 @@ def test_a_second_ctrl_c_may_come_while_the_first_one_is_being_answered() -> Non
     ended = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
     assert ended.returncode == -signal.SIGINT, ended.stderr
     assert "ended at once: what was on the wire is in doubt, nothing is lost; `digest disp" in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_a_run_ends_all_its_months(many: Publication, number: signal.Signals) -> None:
+    """F-6: the next month is not begun."""
+    many("issue", "build", "2015-08")
+    many("issue", "approve", "2015-08")
+    many.set(MAX_LATENESS_HOURS=10**6, SMTP_CONNECTIONS=1)
+    with EvilServer({"dot": Slow(0.2, GOOD["dot"])}) as server:
+        many.set(SMTP_PORT=server.port)
+        command = [sys.executable, "-c", "from digest.cli.app import main; main()"]
+        process = subprocess.Popen(
+            [*command, "--env", str(many.folder / ".env"), "run"], stderr=subprocess.PIPE, text=True
+        )
+        until = time.monotonic() + 30
+        while not server.letters and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert "finishing the letters on the wire" in said
+        assert 1 <= len(server.letters) <= 6
+    # The second month is as it was: not even its audience is frozen.
+    assert [many("audit", month, "--json").json["frozen"] for month in ("2015-08", "2015-09")] == [42, 0]
