@@ -4,8 +4,10 @@ A store, an import, an issue, a preview, an approval, and a dispatch to a real S
 started on loopback for the purpose: what a publication does in a month, in a few seconds.
 """
 
+import shlex
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,10 +97,17 @@ def run_demo(directory: Path, token: Callable[[int], str], say: Say) -> None:
         "      the letter, wide and on a phone, and its text part",
         f"  {letters[0]}",
         "      one of the letters as it arrived",
-        f"  digest demo --dir {directory} --serve",
+        f"  {_program()} demo --dir {directory} --serve",
         f"      makes it again and then serves the pages its links lead to, on {VALUES['DIGEST_BASE_URL']}",
     ):
         say(line)
+
+
+def _program() -> str:
+    """How this program is called from here: `make` installs it where a shell does not look."""
+    program = Path(sys.executable).with_name("digest")
+    here = Path.cwd()
+    return shlex.quote(str(program.relative_to(here) if program.is_relative_to(here) else program))
 
 
 def serve_demo(directory: Path, token: Callable[[int], str], say: Say) -> None:

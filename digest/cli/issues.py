@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import typer
 from sqlmodel import Session
@@ -17,6 +18,7 @@ from digest.issue.approve import cancel, pause, resume, withdraw
 from digest.issue.changes import edit as record
 from digest.issue.compose import compose, issue_of
 from digest.issue.document import issue_document
+from digest.issue.due import due_at
 from digest.issue.explain import explain, incomplete
 from digest.issue.pictures import note_pictures, pictures_of
 from digest.letter.budget import Form
@@ -29,7 +31,7 @@ from digest.models import Issue, Status
 from digest.month import Month
 from digest.outfit import clock, relay_of
 from digest.sending.trial import send_trial
-from digest.wiring import fetcher_of, press_of
+from digest.wiring import fetcher_of, press_of, schedule_of
 from subscribers.address import parse
 from subscribers.audience import audience_size
 
@@ -301,10 +303,19 @@ def approve(
         issue = issue_of(session, house.month(month))
         fingerprint = press_of(house.settings).approve(session, issue, by or editor(), clock())
         would = audience_size(session)
+        due = due_at(house.month(month), schedule_of(house.settings), issue.send_at)
     say(f"{month} is approved: {fingerprint}")
     say(f"{would} would get it now; `digest dispatch {month}` sends it at once")
+    say(_when(due, house.settings.zone))
     if not would:
         warn("nobody is on the list yet: `digest subscribers add` or `import`")
+
+
+def _when(due: datetime, zone: ZoneInfo) -> str:
+    """When an approved issue goes out by itself."""
+    if due <= clock():
+        return "it is due, so that the next `digest run` sends it"
+    return f"it falls due {due.astimezone(zone):%Y-%m-%d %H:%M} {zone.key}, when `digest run` sends it"
 
 
 def _change(ctx: typer.Context, month: str, change: Callable[[Session, Issue, datetime], None]) -> None:

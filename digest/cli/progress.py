@@ -54,7 +54,9 @@ def line_of(sent: Sent, rate: float) -> str:
         number = sent.counts[state]
         if state is not Delivered.ACCEPTED and (number or state in _ALWAYS):
             parts.append(f"{number} {state.value.replace('_', ' ')}")
-    return ", ".join(parts)
+    earlier = {"deferred": sent.before.deferred, "in doubt": sent.before.in_doubt}
+    told = ", ".join(f"{number} {what}" for what, number in earlier.items() if number)
+    return ", ".join(parts) + (f" ({told} before)" if told else "")
 
 
 def without_addresses(text: str) -> str:

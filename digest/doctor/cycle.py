@@ -70,9 +70,11 @@ def _tick(found: Health, env: str, now: datetime) -> Line:
             "tick", f"`digest run` last ran {_shown(ago)} ago", f"see the timer, or crontab -l: {line}"
         )
     if found.good_at is None or now - found.good_at > 2 * GRACE:
-        since = _shown(now - found.good_at) if found.good_at else "the beginning"
+        since = f"for {_shown(now - found.good_at)}" if found.good_at else "since the beginning"
         return warned(
-            "tick", f"`digest run` runs, and something has been wrong for {since}", "digest run, by hand"
+            "tick",
+            f"`digest run` runs, and something has been wrong {since}",
+            "the mails to DIGEST_EDITORS say what, and so does /healthz",
         )
     return passed("tick", f"`digest run` last ran {_shown(ago)} ago, all well")
 
