@@ -261,6 +261,25 @@ def test_a_run_that_stops_again_and_again_is_told_once_a_day(
     broken.engine.dispose()
 
 
+def test_another_reason_to_stop_is_told_the_same_day(
+    start: Callable[..., Cycle], publication: Publication, mailbox: Mailbox
+) -> None:
+    """Whoever mended the first one would else hear nothing of the second."""
+    cycle = start()
+    cycle(AFTER_MIDNIGHT)
+    cycle.approve(AFTER_MIDNIGHT)
+    port = cycle.settings.smtp_port
+    publication.set(SMTP_PORT=1)
+    broken = Cycle(publication.folder)
+    assert broken(DUE).wrong
+    broken.engine.dispose()
+    publication.set(SMTP_PORT=port)
+    mailbox.answers |= dict.fromkeys(("a@example.org", "b@example.org"), "554 5.7.1 not from you")
+    wrong = [cycle(DUE + timedelta(minutes=minutes)).wrong for minutes in (5, 10)]
+    assert [len(errors) for errors in wrong] == [1, 0]
+    assert "not from you" in str(wrong[0][0])
+
+
 def test_a_month_that_does_not_go_out_is_told_once_and_known_for_as_long(
     start: Callable[..., Cycle], mailbox: Mailbox, publication: Publication
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_backup_from_the_middle_holds_what_was_still_to_send(ready: Publicatio
     assert "1 letters held" in ready("store", "accept-restored").out
     ready("dispatch", "2015-09", expect=1)
     assert (mailbox.recipients(), counts(ready)) == (BOTH, {"accepted": 1, "held": 1})
+    assert "  held, b@example.org: in doubt: the store was restored" in ready("audit", "2015-09").out
     # A person may still send it again: the second copy is theirs to want.
     put_back = backup(ready)
     ready("resolve", "2015-09", "--resend")

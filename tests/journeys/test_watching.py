@@ -216,3 +216,23 @@ def test_who_ends_a_run_ends_all_its_months(many: Publication, number: signal.Si
         assert 1 <= len(server.letters) <= 6
     # The second month is as it was: not even its audience is frozen.
     assert [many("audit", month, "--json").json["frozen"] for month in ("2015-08", "2015-09")] == [42, 0]
+
+
+@pytest.mark.parametrize("how", ["pause", "cancel"])
+def test_calling_an_issue_off_is_no_failure_of_the_tick(many: Publication, how: str) -> None:
+    """Whoever did it knows; and nobody is told that it goes on."""
+    many.set(MAX_LATENESS_HOURS=10**6, EDITORS="editor@example.org", SMTP_CONNECTIONS=1)
+    digest = [sys.executable, "-c", "from digest.cli.app import main; main()"]
+    command = [*digest, "--env", str(many.folder / ".env"), "issue", how, "2015-09", "--reason", "wrong"]
+
+    def dot(_line: str) -> bytes:
+        if server.asked("dot") == 5:
+            subprocess.run([*command, *(["--yes"] if how == "cancel" else [])], check=True, timeout=60)
+        return GOOD["dot"]
+
+    with EvilServer({"dot": dot}) as server:
+        many.set(SMTP_PORT=server.port)
+        answer = many("run", expect=None)
+    assert "2015-09" not in answer.err
+    assert many("audit", "2015-09", "--json").json["queued"] > 30
+    assert b"stopped while sending" not in b"".join(caught.content for caught in server.letters)
