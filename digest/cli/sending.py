@@ -30,9 +30,9 @@ app = typer.Typer()
 
 MONTH = typer.Argument(help="The month, as 2015-09.", metavar="YYYY-MM")
 SENDING_ENDS = "finishing the letters on the wire, the rest stays queued"
+WATCHING_ENDS = "no longer watching, the workers go on"
 #: letters in doubt or held that `audit` names
 NAMED = 20
-WATCHING_ENDS = "no longer watching, the workers go on"
 
 
 @app.command()

@@ -30,7 +30,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from digest.database import Writer
-from digest.errors import Stopped
+from digest.errors import DigestError, Stopped
 from digest.models import Issue
 from digest.notices import tell
 from digest.sending import ledger
@@ -126,8 +126,8 @@ class Committer:
         """*patience* is how many seconds a failing store is tried again; nobody goes on meanwhile.
 
         Of *claimants*, each of which waits for its claim before it makes another, some may be gone.
-        *refresh* brings the store up to date before anybody is asked for; where it raises `Stopped`, nothing
-        is marked.
+        *refresh* brings the store up to date before anybody is asked for; where it raises DigestError,
+        nothing is marked.
         """
         self._claimants = claimants
         self._refresh = refresh
@@ -268,8 +268,8 @@ class Committer:
         """Why nobody may be marked, though answers are kept; None: whoever left has left in the store."""
         try:
             self._refresh()
-        except Stopped as why:
-            return why
+        except DigestError as why:
+            return why if isinstance(why, Stopped) else Stopped(str(why))
         return None
 
     def _called_off(self, store: Transaction) -> NotSending:

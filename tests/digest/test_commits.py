@@ -13,13 +13,14 @@ import pytest
 from sqlalchemy import Engine, event
 
 from digest.database import reading, writing
+from digest.errors import DigestError, Stopped
 from digest.models import Delivered, Delivery, Status
 from digest.sending import ledger
 from digest.sending.commits import GATHER, Committer, NotSending, TakenOver, Welcome
 from digest.sending.lanes import Lane, result
 from digest.sending.ledger import Leased, Settlement
 from tests.conftest import lacking
-from tests.digest.sending import NOW, Clock, count_of, frozen, leased, new_run, set_status
+from tests.digest.sending import NOW, Clock, count_of, frozen, leased, mark, new_run, set_status
 
 
 @contextmanager
@@ -109,6 +110,26 @@ def test_a_paused_issue_marks_nothing_more(engine: Engine) -> None:
         set_status(engine, issue_id, Status.PAUSED)
         with pytest.raises(NotSending):
             claimed(committer, letters[0])
+
+
+def test_where_the_store_is_not_up_to_date_answers_are_kept_and_nothing_is_marked(engine: Engine) -> None:
+    """A store that was put back while the run was at work, say; whatever it is, it is told as a stop."""
+    issue_id = frozen(engine, 2)
+    run_id = new_run(engine, issue_id)
+    first, second = leased(engine, issue_id, run_id)
+    mark(engine, run_id, first.id)
+
+    def refresh() -> None:
+        raise DigestError("the store was put back")
+
+    committer = Committer(engine, issue_id, run_id, lambda: NOW, 1, refresh=refresh)
+    committer.settle(Settlement(delivery_id=first.id, state=Delivered.ACCEPTED, at=NOW, reply_code=250))
+    claim = committer.claim({second: NOW})
+    committer.close()
+    with pytest.raises(Stopped, match="the store was put back"):
+        claim.result(5)
+    assert count_of(engine, issue_id) == {"frozen": 2, "accepted": 1, "queued": 1}
+    assert committer.failure is None
 
 
 def test_after_its_end_a_committer_takes_nothing(sqlite_engine: Engine) -> None:
