@@ -20,6 +20,8 @@ from digest.sending.dispatch import Progress as Sent
 PLAIN_EVERY = 10.0
 #: seconds over which letters are counted to say how fast they go
 RATE_OVER = 10.0
+#: seconds without an outcome that are worth a word: a relay that says nothing has ten minutes (RFC 5321)
+STILL = 15.0
 #: these are named even while there are none
 _ALWAYS = (Delivered.DEFERRED, Delivered.IN_DOUBT)
 
@@ -29,6 +31,7 @@ class Pace:
 
     def __init__(self, started: float) -> None:
         self._seen: deque[tuple[float, int]] = deque([(started, 0)])
+        self._moved_at, self._tried = started, 0
 
     def rate(self, tried: int, at: float) -> float:
         """Letters a second over the last ten; *tried* of the run's letters were tried at *at*, in seconds."""
@@ -38,14 +41,20 @@ class Pace:
         since, before = self._seen[0]
         return (tried - before) / (at - since) if at > since else 0.0
 
+    def still(self, tried: int, at: float) -> float:
+        """For how many seconds no letter has come to an outcome."""
+        if tried != self._tried:
+            self._moved_at, self._tried = at, tried
+        return at - self._moved_at
+
 
 def tried_of(sent: Sent) -> int:
     """How many of the run's letters came to an outcome; one that is free again has none."""
     return sum(number for state, number in sent.counts.items() if state is not Delivered.QUEUED)
 
 
-def line_of(sent: Sent, rate: float) -> str:
-    """How far the run is, in one line."""
+def line_of(sent: Sent, rate: float, still: float = 0) -> str:
+    """How far the run is, in one line; *still* is for how many seconds nothing has come of it."""
     left = sent.before.left - tried_of(sent)
     parts = [f"{sent.before.accepted + sent.counts[Delivered.ACCEPTED]} of {sent.before.frozen} accepted"]
     parts.append(f"{rate:.0f} letters/s" if rate >= 10 else f"{rate:.1f} letters/s")
@@ -56,6 +65,8 @@ def line_of(sent: Sent, rate: float) -> str:
             parts.append(f"{number} {state.value.replace('_', ' ')}")
     earlier = {"deferred": sent.before.deferred, "in doubt": sent.before.in_doubt}
     told = ", ".join(f"{number} {what}" for what, number in earlier.items() if number)
+    if still >= STILL:
+        parts.append(f"no answer for {timedelta(seconds=round(still))}")
     return ", ".join(parts) + (f" ({told} before)" if told else "")
 
 
@@ -97,7 +108,8 @@ class _Bar(Progress):
         self._refusal = refusal_of(sent)
         tried = tried_of(sent)
         done = sent.before.frozen - sent.before.left + tried
-        line = line_of(sent, self._pace.rate(tried, monotonic()))
+        now = monotonic()
+        line = line_of(sent, self._pace.rate(tried, now), self._pace.still(tried, now))
         self.update(self._task, total=sent.before.frozen, completed=done, line=line)
 
     def get_renderables(self) -> Iterable[RenderableType]:
@@ -112,9 +124,10 @@ def _plain_lines() -> Callable[[Sent], None]:
     pace = Pace(monotonic())
 
     def tell(sent: Sent) -> None:
-        rate = pace.rate(tried_of(sent), monotonic())
-        if monotonic() - last[0] >= PLAIN_EVERY:
-            last[0] = monotonic()
-            warn("; ".join(filter(None, (line_of(sent, rate), refusal_of(sent)))))
+        now, tried = monotonic(), tried_of(sent)
+        rate, still = pace.rate(tried, now), pace.still(tried, now)
+        if now - last[0] >= PLAIN_EVERY:
+            last[0] = now
+            warn("; ".join(filter(None, (line_of(sent, rate, still), refusal_of(sent)))))
 
     return tell

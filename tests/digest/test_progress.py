@@ -49,6 +49,13 @@ def test_what_waited_before_is_not_said_to_be_none() -> None:
     )
 
 
+def test_a_relay_that_says_nothing_is_seen_to_say_nothing() -> None:
+    pace = Pace(0.0)
+    assert [pace.still(*seen) for seen in ((0, 10.0), (1, 12.0), (1, 40.0), (2, 41.0))] == [10, 0, 28, 0]
+    assert line_of(sent(accepted=1), 0.0, 14.0).endswith("0 deferred, 0 in doubt")
+    assert line_of(sent(accepted=1), 0.0, 75.4).endswith("0 in doubt, no answer for 0:01:15")
+
+
 def test_what_is_free_again_was_not_tried() -> None:
     assert line_of(sent(queued=10), 0.0).startswith("38 of 100 accepted, 0.0 letters/s, 60 left")
 
@@ -70,7 +77,7 @@ def test_a_refusal_is_one_harmless_line_without_an_address() -> None:
 def test_without_a_terminal_there_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moments = iter([0.0, 0.0, 1.0, 1.0, 10.0, 10.0, 10.0, 12.0, 12.0])
+    moments = iter([0.0, 0.0, 1.0, 10.0, 12.0])
     monkeypatch.setattr(progress, "monotonic", lambda: next(moments))
     with shown(quiet=False) as report:
         report(sent(accepted=1))
