@@ -192,11 +192,16 @@ def _delivered(delivery: Delivery, month: str) -> Event:
     answer = f"{delivery.reply_code or ''} {delivery.reply_text}".strip()
     why = delivery.reason or answer
     what = f"issue of {month}: {delivery.state.replace('_', ' ')}{': ' + why if why else ''}"
+    what += f"; tried {delivery.attempts} times" if delivery.attempts > 1 else ""
+    if delivery.doubts and delivery.state is not Delivered.IN_DOUBT:
+        what += "; in doubt before, so a second copy may have come"
+    what += f"; goes on {delivery.due_at:%Y-%m-%d %H:%M} UTC" if delivery.due_at else ""
     details = {
         "issue": month,
         "state": delivery.state.value,
         "told": _FOR_READERS.get(delivery.state, "waiting"),
         "attempts": delivery.attempts,
+        "doubts": delivery.doubts,
         "reply": answer,
         "reason": delivery.reason,
         "due_at": delivery.due_at and delivery.due_at.isoformat(),

@@ -20,10 +20,12 @@ from digest.models import Delivered, Status
 from digest.sending.audit import Decision, resolve
 from digest.sending.commits import StoreFailed
 from digest.sending.dispatch import Outcome, Progress, dispatch
+from digest.sending.ledger import freeze
 from digest.sending.relay import Timeouts
 from digest.sending.send import take_stock
+from digest.trace import trace
 from subscribers.address import parse
-from subscribers.audience import Recipient
+from subscribers.audience import Recipient, audience
 from subscribers.models import Cause, State, Subscriber, Suppression
 from tests.digest.evil_server import Answer, EvilServer, Slow, free_port
 from tests.digest.sending import (
@@ -32,7 +34,9 @@ from tests.digest.sending import (
     QUICK,
     Clock,
     Plain,
+    approved,
     count_of,
+    doubtful,
     frozen,
     issue_of,
     leased,
@@ -433,6 +437,35 @@ def test_whoever_left_just_before_the_lease_is_skipped(engine: Engine) -> None:
     with EvilServer() as server:
         run(engine, issue_id, relay_at(server.port), refresh=leave)
     assert count_of(engine, issue_id) == {"frozen": 5, "accepted": 4, "unsubscribed": 1}
+
+
+def test_a_letter_that_was_in_doubt_can_be_explained_to_its_reader(engine: Engine) -> None:
+    """Two copies, or one that came late: the story of the address says how that came."""
+    issue_id, _ = doubtful(engine)
+
+    def told() -> str:
+        with reading(engine) as session:
+            return trace(session, parse("reader1@example.org"), b"s" * 32).lines()[-1]
+
+    assert told().endswith("answer was written down; goes on 2015-10-01 06:15 UTC")
+    with EvilServer() as server:
+        run(engine, issue_id, relay_at(server.port), clock=Clock(NOW + 20 * MINUTE))
+    assert told().endswith(
+        "accepted: 250 2.0.0 queued as 4F2; tried 2 times; in doubt before, so a second copy may have come"
+    )
+    issue_id = frozen_again(engine)
+    with EvilServer({"dot": [b"451 later\r\n", b"250 ok\r\n"]}) as server:
+        for minutes in (0, 20):
+            run(engine, issue_id, relay_at(server.port), clock=Clock(NOW + minutes * MINUTE))
+    assert told().endswith("issue of 2015-10: accepted: 250 ok; tried 2 times")
+
+
+def frozen_again(engine: Engine) -> int:
+    """The next month's issue, to the same readers."""
+    with writing(engine) as session:
+        issue_id = approved(session, "2015-10")
+        freeze(session, issue_id, audience(), NOW)
+    return issue_id
 
 
 def test_taking_stock_finds_what_a_dead_run_left_on_the_wire(engine: Engine) -> None:
