@@ -78,14 +78,22 @@ def ready(engine: Engine) -> Engine:
     return engine
 
 
-def sent(engine: Engine, relay: Relay, now: Callable[[], datetime], subjects: list[str]) -> Outcome:
+def sent(
+    engine: Engine,
+    relay: Relay,
+    now: Callable[[], datetime] | None = None,
+    subjects: list[str] | None = None,
+    connections: int = 2,
+) -> Outcome:
     """What `send` left behind; *subjects* has those that letters were made with."""
 
     def stencil(rendered: Rendered) -> Plain:
-        subjects.append(rendered.subject)
+        if subjects is not None:
+            subjects.append(rendered.subject)
         return Plain()
 
-    means = Means(stencil=stencil, relay=relay, manner=QUICK, now=now, jitter=lambda: 0.5)
+    manner = dataclasses.replace(QUICK, connections=connections)
+    means = Means(stencil=stencil, relay=relay, manner=manner, now=now or Clock(), jitter=lambda: 0.5)
     return send(engine, MONTH, means, report=lambda _: None, stop=threading.Event())
 
 
@@ -125,7 +133,7 @@ def test_what_is_withdrawn_at_the_last_moment_goes_to_nobody(ready: Engine) -> N
             withdraw(session, issue, "the desk", NOW)
 
     with EvilServer() as server, pytest.raises(DigestError, match="2015-09 is draft, not approved"):
-        sent(ready, relay_at(server.port), Meanwhile(take_back), [])
+        sent(ready, relay_at(server.port), Meanwhile(take_back))
     assert server.letters == []
     with reading(ready) as session:
         issue = find_issue(session, MONTH)
@@ -146,15 +154,7 @@ def test_who_is_told_that_they_left_gets_no_letter_of_a_run_that_has_theirs(read
         return b"250 2.0.0 ok\r\n"
 
     with EvilServer({"dot": dot}) as server:
-        relay = relay_at(server.port)
-        means = Means(
-            stencil=lambda _: Plain(),
-            relay=relay,
-            manner=dataclasses.replace(QUICK, connections=1),
-            now=Clock(),
-            jitter=lambda: 0.5,
-        )
-        outcome = send(ready, MONTH, means, report=lambda _: None, stop=threading.Event())
+        outcome = sent(ready, relay_at(server.port), connections=1)
     assert outcome.tally.accepted == 2
     assert outcome.tally.skipped == {"unsubscribed": 1}
     assert spool_of(ready).stat().st_size == 0
@@ -175,12 +175,12 @@ def test_a_spool_out_of_reach_is_told_in_a_line_and_nobody_is_sent_to(
         held = os.open(spool, os.O_RDWR)
         fcntl.flock(held, fcntl.LOCK_EX)
     with EvilServer() as server, pytest.raises(Stopped, match="says who left"):
-        sent(ready, relay_at(server.port), Clock(), [])
+        sent(ready, relay_at(server.port))
     assert server.letters == []
     if held is not None:
         os.close(held)
         with EvilServer() as server:
-            assert sent(ready, relay_at(server.port), Clock(), []).is_finished
+            assert sent(ready, relay_at(server.port)).is_finished
 
 
 def test_a_spool_that_fails_in_mid_run_costs_no_answer(ready: Engine, tmp_path: Path) -> None:
@@ -194,15 +194,7 @@ def test_a_spool_that_fails_in_mid_run_costs_no_answer(ready: Engine, tmp_path: 
         return b"250 2.0.0 ok\r\n"
 
     with EvilServer({"dot": dot}) as server:
-        relay = relay_at(server.port)
-        means = Means(
-            stencil=lambda _: Plain(),
-            relay=relay,
-            manner=dataclasses.replace(QUICK, connections=1),
-            now=Clock(),
-            jitter=lambda: 0.5,
-        )
-        outcome = send(ready, MONTH, means, report=lambda _: None, stop=threading.Event())
+        outcome = sent(ready, relay_at(server.port), connections=1)
     assert "says who left" in outcome.stopped
     assert (outcome.tally.accepted, outcome.tally.queued) == (len(server.letters), 3 - len(server.letters))
     assert (outcome.tally.sending, outcome.tally.in_doubt) == (0, 0)
