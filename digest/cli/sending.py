@@ -13,6 +13,7 @@ from digest.cli.opened import JSON, Opened, editor, opened, say, say_json, warn
 from digest.cli.progress import shown
 from digest.database import reading, writing
 from digest.errors import DigestError, FaultFound, Stopped, Waiting
+from digest.issue.approve import UNSENT
 from digest.issue.compose import issue_of
 from digest.month import Month
 from digest.outfit import clock, means_of, suppression_secret_of
@@ -191,7 +192,7 @@ def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
     with reading(house.engine) as session:
         issue = issue_of(session, house.month(month))
         assert issue.id is not None
-        counted = tally(session, issue.id)
+        counted, status = tally(session, issue.id), issue.status
         some = those_who_wait(session, issue.id, NAMED)
     if as_json:
         say_json(counted.as_json())
@@ -203,6 +204,8 @@ def audit(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> None:
             say(f"  {one.state.value.replace('_', ' ')}, {one.address or 'an erased reader'}: {one.reason}")
         if (more := counted.in_doubt + counted.held - len(some)) > 0:
             say(f"  … and {more} more")
+        if status in UNSENT:
+            say("nobody is to get it yet: who is on the list when it goes out will")
         say("it adds up" if counted.balanced else "it does NOT add up")
     if not counted.balanced:
         raise FaultFound(f"{month} does not add up: keep the store as it is and look at its deliveries")

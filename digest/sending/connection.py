@@ -234,10 +234,16 @@ def _told(error: Exception, phase: Phase, relay: Relay) -> RelayRefused | RelayU
             f"the certificate of {relay} is not to be trusted, so nothing was sent: {error.verify_message}"
         )
     if isinstance(error, ssl.SSLError):
-        return RelayRefused(f"no TLS with {relay}, so nothing was sent: {what(error)}")
+        return RelayRefused(
+            f"no TLS with {relay}, so nothing was sent: {what(error)};"
+            " check DIGEST_SMTP_PORT and DIGEST_SMTP_SECURITY"
+        )
     if isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code != 421:
         answer = reply(error.smtp_code, _lines(error.smtp_error), Phase.AUTH)
-        return RelayRefused(f"the relay {relay} does not take our login: {answer}")
+        return RelayRefused(
+            f"the relay {relay} does not take our login: {answer};"
+            " check DIGEST_SMTP_USERNAME and DIGEST_SMTP_PASSWORD"
+        )
     # smtplib raises the bare SMTPException where it knows none of the ways to log in.
     if isinstance(error, smtplib.SMTPNotSupportedError | UnicodeEncodeError) or (
         type(error) is smtplib.SMTPException

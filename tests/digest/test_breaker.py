@@ -71,6 +71,13 @@ def test_of_two_hundred_letters_four_may_be_refused(refused: int, must_stop: boo
     assert stops([False] * (200 - refused) + [True] * refused)[-1] is must_stop
 
 
+def test_what_policy_said_two_hundred_letters_ago_counts_no_more() -> None:
+    breaker = Breaker(NOW)
+    answers = [GOOD] * 196 + [SLOW_DOWN] * 4 + [GOOD] * 200 + [SLOW_DOWN] * 4
+    assert not any(breaker.reproach(answer) for answer in answers)
+    assert breaker.reproach(SLOW_DOWN)
+
+
 def test_why_a_run_stops_names_no_reader() -> None:
     """R-9: the tenth answer is the first that can stop it."""
     breaker = Breaker(NOW)

@@ -574,7 +574,7 @@ class InPieces(Mail):
 
 @pytest.mark.parametrize("offers", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")])
 @pytest.mark.parametrize(
-    ("lines", "size"), [(9, 50), (20, 1), (60_000, 20_000)], ids=["some", "more than one call takes", "big"]
+    ("lines", "size"), [(9, 50), (60, 1), (60_000, 20_000)], ids=["some", "more than one call takes", "big"]
 )
 def test_a_letter_in_pieces_arrives_whole(lines: int, size: int, offers: Sequence[str]) -> None:
     """W-10: in order, whatever of it one call of the kernel takes."""

@@ -58,6 +58,7 @@ def test_a_month_in_six_commands(publication: Publication, mailbox: Mailbox, tmp
     approved = digest("issue", "approve", "2015-09", "--by", "the desk")
     assert "2 would get it now" in approved.out
     assert "it is due, so that the next `digest run` sends it" in approved.out
+    assert "nobody is to get it yet" in digest("audit", "2015-09").out
     fingerprint = digest("issue", "show", "2015-09", "--json").json["fingerprint"]
     assert fingerprint in approved.out
 
