@@ -249,7 +249,10 @@ def lock(store: Transaction, issue_id: int) -> None:
     To be had before its letters are looked at: what a statement of PostgreSQL's sees is what was there
     when it began, not when it was let in.
     """
-    store.connection().execute(select(_issue.c.id).where(_issue.c.id == issue_id).with_for_update())
+    # Beside rows that refer to the issue, which share its key: who writes down what came back does so with a
+    # letter in hand that we may want next.
+    mine = select(_issue.c.id).where(_issue.c.id == issue_id).with_for_update(key_share=True)
+    store.connection().execute(mine)
 
 
 def is_sending(store: Transaction, issue_id: int) -> bool:

@@ -3,13 +3,14 @@
 import threading
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlmodel import Session, col, select
 
 from digest.database import reading, writing
 from digest.models import Delivered, Delivery, Issue, Status
 from digest.sending import ledger
 from digest.sending.audit import Decision, decide, finish, next_due_at, resolve, tally
+from digest.sending.reconcile import prove_taken
 from subscribers.audience import audience
 from tests.digest.sending import (
     MINUTE,
@@ -182,3 +183,25 @@ def test_an_issue_is_not_called_sent_while_a_person_has_one_of_its_letters_sent_
         Status.SENDING,
         {"frozen": 1, "queued": 1},
     )
+
+
+def test_a_decision_and_what_came_back_do_not_wait_for_each_other(postgres_engine: Engine) -> None:
+    """A report first proves that its letter was taken, and then refers to the issue."""
+    engine = postgres_engine
+    issue_id, _ = doubtful(engine)
+    decided: list[int] = []
+
+    def decision() -> None:
+        with writing(engine) as session:
+            decided.append(resolve(session, issue_id, Decision.RESEND, NOW))
+
+    with writing(engine) as session:
+        assert prove_taken(session, issue_id, 1, "it came back", NOW)
+        deciding = threading.Thread(target=decision)
+        deciding.start()
+        deciding.join(0.5)
+        assert deciding.is_alive()
+        # What a foreign key asks for when a row is written that has one.
+        session.execute(text("SELECT id FROM issue WHERE id = :issue FOR KEY SHARE"), {"issue": issue_id})
+    deciding.join(10)
+    assert (decided, count_of(engine, issue_id)) == ([0], {"frozen": 1, "accepted": 1})
