@@ -7,6 +7,7 @@ tick that has nothing to do does nothing.
 Every decision is `due.step`'s; what follows from it is here.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -288,8 +289,13 @@ def tell_stopped(engine: Engine, month: str, error: DigestError, now: datetime) 
 
 
 def _kind(reason: str) -> str:
-    """What *reason* begins with, in words alone: how often, which host and what it said changes each time."""
-    return "-".join([word for word in reason.lower().split() if word.isalpha()][:5])
+    """What *reason* begins with, up to a reply's code: how often, and which host, changes each time."""
+    words: list[str] = []
+    for word in reason.lower().split()[:20]:
+        if re.fullmatch(r"[2-5]\d\d", word):
+            return "-".join([*words, word])
+        words += [word] if word.isalpha() and len(words) < 5 else []
+    return "-".join(words)
 
 
 def _tell(house: House, event: str, subject: str, body: str, now: datetime, ticked: Ticked) -> None:

@@ -66,7 +66,7 @@ def line_of(sent: Sent, rate: float, still: float = 0) -> str:
     earlier = {"deferred": sent.before.deferred, "in doubt": sent.before.in_doubt}
     told = ", ".join(f"{number} {what}" for what, number in earlier.items() if number)
     if still >= STILL:
-        parts.append(f"no answer for {timedelta(seconds=round(still))}")
+        parts.append(f"nothing for {timedelta(seconds=round(still))}")
     return ", ".join(parts) + (f" ({told} before)" if told else "")
 
 

@@ -268,8 +268,12 @@ class Committer:
         """Why nobody may be marked, though answers are kept; None: whoever left has left in the store."""
         try:
             self._refresh()
-        except DigestError as why:
-            return why if isinstance(why, Stopped) else Stopped(str(why))
+        except SQLAlchemyError:
+            raise  # the store itself, which is tried again
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost an answer
+            if isinstance(error, Stopped):
+                return error
+            return Stopped(str(error)) if isinstance(error, DigestError) else StoreFailed(repr(error))
         return None
 
     def _called_off(self, store: Transaction) -> NotSending:
@@ -281,9 +285,9 @@ class Committer:
     def _take_back(self, store: Transaction, lying: Lying) -> None:
         with Session(store.connection()) as session:
             ledger.lock(session, self._issue_id)
-            ledger.take_back(store, self._run_id, lying.deliveries, lying.until, lying.why)
-            # Another worker may have found nothing left, and called the issue sent.
-            reopen(session, self._issue_id)
+            if ledger.take_back(store, self._run_id, lying.deliveries, lying.until, lying.why):
+                # Another worker may have found nothing left, and called the issue sent.
+                reopen(session, self._issue_id)
             month = session.get_one(Issue, self._issue_id).month
             body = (
                 f"{lying.why}.\n"

@@ -160,22 +160,25 @@ def _begin(
     """
     with writing(engine) as session:
         if lease is not None:
-            take_over_late(session, issue_id, manner, now, lease)
+            take_over_late(session, issue_id, now, lease)
         run_id = ledger.begin_run(session, issue_id, socket.gethostname(), os.getpid(), now)
         if has_heartbeat(engine):
             runs.beat(session, run_id)
         if lease is None:
             # We hold the store's only place as a dispatcher: every other run is gone.
             ledger.take_over(session, [run_id], now)
-            ledger.reconsider(session, issue_id, manner.resend, now)
-        return run_id, session.get_one(Issue, issue_id).frozen_at or now
+        frozen_at = session.get_one(Issue, issue_id).frozen_at or now
+    # In a transaction of its own: it wants the issue, which a run that comes back late has in hand when it
+    # wants the letters that were just taken over.
+    with writing(engine) as session:
+        ledger.reconsider(session, issue_id, manner.resend, now)
+    return run_id, frozen_at
 
 
-def take_over_late(session: Session, issue_id: int, manner: Manner, now: datetime, lease: float) -> None:
+def take_over_late(session: Session, issue_id: int, now: datetime, lease: float) -> None:
     """What runs left that were not seen for *lease* seconds is taken over; nobody else does so meanwhile."""
     runs.one_at_a_time(session)
     ledger.take_over(session, runs.living(session, lease), now, issue_id)
-    ledger.reconsider(session, issue_id, manner.resend, now)
 
 
 def has_heartbeat(engine: Engine) -> bool:
@@ -240,6 +243,8 @@ def _end(engine: Engine, issue_id: int, manner: Manner, now: datetime, why: Stop
     with writing(engine) as session:
         ledger.reconsider(session, issue_id, manner.resend, now)
         finish(session, issue_id, now)
+    # To count half a million letters takes a second, for which no other worker need wait.
+    with reading(engine) as session:
         status = session.get_one(Issue, issue_id).status
         return Outcome(
             tally=tally(session, issue_id),

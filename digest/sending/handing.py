@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from digest.database import reading, writing
 from digest.models import Delivered, Issue, Status
+from digest.sending import ledger
 from digest.sending.audit import Tally, finish, next_due_at, tally
 from digest.sending.dispatch import Outcome, Progress, take_over_late
 from digest.sending.exclusive import together
@@ -30,9 +31,7 @@ LOOKS_AT_REST = 4
 LOOK_EVERY, LOOK_FACTOR = 0.5, 10
 
 NOBODY = "no worker is alive any more: start one (`digest worker`)"
-REFUSED = (
-    "the workers have nothing of it in hand any more, and did not send all of it: their own log says why"
-)
+REFUSED = "the workers have nothing of it in hand any more, and did not begin: their own log says why"
 
 
 class HandedBack(Exception):
@@ -89,8 +88,11 @@ def hand_out(
             with reading(engine) as session:
                 return Handed(outcome=Outcome(tally=tally(session, issue_id), is_running_elsewhere=True))
         with writing(engine) as session:
-            take_over_late(session, issue_id, manner, now, (pulse or Pulse()).lease)
+            take_over_late(session, issue_id, now, (pulse or Pulse()).lease)
+        with writing(engine) as session:
+            ledger.reconsider(session, issue_id, manner.resend, now)
             finish(session, issue_id, now)
+        with reading(engine) as session:
             ranges = due_ranges(session, issue_id, now, size)
             since = last_run(session, issue_id)
     added = crew.hand(issue_id, ranges)
@@ -121,7 +123,7 @@ def watch(
         report(Progress(before=before, counts=progress(before, outcome.tally), refusal=outcome.stopped))
         # Workers that had to stop rest before they try the next range: nobody waits that long for them.
         at_rest = at_rest + 1 if outcome.stopped and not _is_at_work(engine, issue_id) else 0
-        if not is_open and outcome.tally.queued and not (outcome.stopped or outcome.is_paused):
+        if not is_open and outcome.tally.queued and _has_not_begun(engine, issue_id, handed.since):
             # They refuse before they begin a run, in which they could say so: a clock that is wrong, a store
             # that was restored.
             return replace(outcome, stopped=REFUSED)
@@ -131,6 +133,13 @@ def watch(
             return Outcome(tally=outcome.tally, stopped=NOBODY, next_due_at=outcome.next_due_at)
         if stop.wait(max(LOOK_EVERY, LOOK_FACTOR * (time.monotonic() - began))):
             return Outcome(tally=outcome.tally, is_with_workers=True, next_due_at=outcome.next_due_at)
+
+
+def _has_not_begun(engine: Engine, issue_id: int, since: int) -> bool:
+    """Whether no run of the issue, which is sending, came after the run *since*."""
+    with reading(engine) as session:
+        status = session.get_one(Issue, issue_id).status
+        return status is Status.SENDING and last_run(session, issue_id) == since
 
 
 def _is_at_work(engine: Engine, issue_id: int) -> bool:
@@ -156,6 +165,7 @@ def _standing(engine: Engine, issue_id: int, since: int | None = None) -> Outcom
             is_with_workers=since is None,
             is_finished=status is Status.SENT,
             is_paused=status is Status.PAUSED,
+            is_called_off=status in (Status.PAUSED, Status.CANCELLED),
             stopped="" if status is Status.SENT else stopped,
             next_due_at=next_due_at(session, issue_id),
         )

@@ -176,7 +176,7 @@ def _witnesses(session: Session, issue_id: int, letters: Sequence[Doubtful]) -> 
         .execute(select(_d.subscriber_id, _d.marked_at).where(*here).order_by(_d.marked_at))
     )
     moments = sorted({moment for pair in times for moment in pair})
-    return dict(chosen(((who, at) for who, at in rows), moments, -(-count // WITNESSES)))
+    return dict(chosen(((who, at) for who, at in rows), moments, max(1, -(-count // WITNESSES))))
 
 
 def chosen(
@@ -233,8 +233,7 @@ def judge_by_log(letter: Doubtful, seen: Seen | None, log: PostfixLog, whole: bo
         return Ruling(letter, None, "on hold at the relay")
     if letter.dated_at is None or letter.marked_at is None:
         return Ruling(letter, None, UNKNOWN_WHEN)
-    tries = max(letter.attempts, letter.doubts, letter.marks)
-    if seen and _refusals(seen, letter.dated_at) >= tries:
+    if seen and _is_refused_each_time(letter, seen, letter.dated_at):
         return _never(letter)
     if not whole:
         return Ruling(letter, None, "not shown as taken" if seen else "not in the log")
@@ -246,10 +245,14 @@ def judge_by_log(letter: Doubtful, seen: Seen | None, log: PostfixLog, whole: bo
     return _never(letter)
 
 
-def _refusals(seen: Seen, dated_at: datetime) -> int:
-    """How often it was turned down since it has its Date: those before are of another letter."""
+def _is_refused_each_time(letter: Doubtful, seen: Seen, dated_at: datetime) -> bool:
+    """Whether it was turned down at every try since its Date, and as often in all as it was marked.
+
+    Where a person has it sent again its tries are counted anew, and its marks are not.
+    """
     since = dated_at - SKEW
-    return sum(at is not None and at >= since for at in seen.turned_down.values())
+    lately = sum(at is not None and at >= since for at in seen.turned_down.values())
+    return lately >= max(letter.attempts, letter.doubts) and len(seen.turned_down) >= letter.marks
 
 
 def judge_by_list(letter: Doubtful, listed: Listed | None, source: str, now: datetime) -> Ruling:
@@ -304,8 +307,8 @@ _waits = _d.state == Delivered.DEFERRED
 _free = (
     update(_delivery)
     .where(_unchanged)
-    # No copy is out, so it is not in doubt any more; its tries stay counted, as `_refusals` counts them. What
-    # the relay told to come later does.
+    # No copy is out, so it is not in doubt any more; its tries stay counted, for another time.
+    # What the relay told to come later does.
     .values(
         state=case((_waits, _d.state), else_=Delivered.QUEUED),
         due_at=case((_waits, _d.due_at), else_=None),

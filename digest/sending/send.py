@@ -1,6 +1,7 @@
 """An approved month goes out: the last refusals, the audience frozen, the run or the workers' runs."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,9 @@ from digest.sending.round import Manner
 from digest.sending.spool import apply_spool, spool_of
 from digest.settings import is_loopback
 from subscribers.audience import audience
+
+#: seconds for which the spool may be in another process's hands
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +146,20 @@ def _noted(engine: Engine, report: Callable[[Progress], None], run: _Run) -> Out
 def _let_leave(engine: Engine) -> None:
     """Whoever left while the store did not answer has left in it; `Stopped` where nobody can say who did."""
     spool = spool_of(engine)
-    try:
-        apply_spool(engine, spool)
-    except OSError as error:
-        raise Stopped(
-            f"{spool} cannot be read and emptied ({error.strerror or error}): it says who left while the"
-            " store did not answer, and until it is read nobody is sent to"
-        ) from error
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            apply_spool(engine, spool)
+            return
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            # Another process may have it in hand, and each try waits for half a second already.
+            if isinstance(error, BlockingIOError) and time.monotonic() < until:
+                continue
+            why = error.strerror if isinstance(error, OSError) else repr(error)
+            raise Stopped(
+                f"{spool} cannot be read and emptied ({why}): it says who left while the store did not"
+                " answer, and until it is read nobody is sent to"
+            ) from error
 
 
 def _approved(engine: Engine, month: Month) -> int:

@@ -185,14 +185,10 @@ class Wire:
             results.append(Sent(Verdict.UNSENT, None, why, was_let_go=is_leave or number > written))
         # Before the next MAIL there is to be an RSET here, too.
         self._unfinished = True
-        if (
-            self.is_open
-            and not why
-            and self._client.received
-            and not self._client.received.startswith(b"421")
-        ):
-            # More answers than commands: which one is whose cannot be known.
-            results = [self._unheard("more answers than commands")] * len(results)
+        is_over = not self.is_open or why or self._farewell
+        if not is_over and not b"421".startswith(self._client.received[:3]):
+            # More answers than commands, and no goodbye: which one is whose cannot be known.
+            results = [Sent(Verdict.IN_DOUBT, None, "more answers than commands")] * len(results)
             self.close()
         if why or self._farewell:
             self.close()
@@ -220,7 +216,7 @@ class Wire:
             except (OSError, Garbled) as error:
                 # Whatever comes after an answer that is missing is of nobody knows which command.
                 self.close()
-                if not is_barred:
+                if verdict is None or not (is_barred or self._farewell):
                     return self._unheard(what(error))
                 break
             is_taken = phase is Phase.DOT and answer.code // 100 == 2 and not is_barred

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, String, case, column, func, select, values
+from sqlalchemy import BigInteger, String, case, cast, column, func, select, values
 from sqlmodel import Session, SQLModel
 
 from digest.models import Delivered
@@ -145,7 +145,8 @@ def _marks(session: Session, issue_id: int, firsts: range, size: int) -> dict[Pl
     place = values(*columns, name="place", literal_binds=True).data(places).cte("place")
     here = (_d.issue_id == issue_id, _d.state == place.c.state, _d.id.between(place.c.first, place.c.last))
     # A subquery for each: as one GROUP BY the letters would be sorted first, which takes three times as long.
-    inside = _d.id - place.c.first
+    # PostgreSQL's ids have 32 bits, and so would have their cubes.
+    inside = cast(_d.id - place.c.first, BigInteger)
     each = inside * inside * inside % _PRIME + _EACH
     mark = select(func.sum(each)).where(*here).correlate(place).scalar_subquery()
     rows = session.connection().execute(select(place.c.state, place.c.first, mark))

@@ -484,3 +484,9 @@ def test_letters_that_change_places_with_others_are_seen(engine: Engine) -> None
     assert before.issue_id == fresh.issue_id == issue_id
     assert looked(engine, before).spread.domains() == fresh.spread.domains()
     assert before.spread.domains() != fresh.spread.domains()
+
+
+def test_a_cell_may_be_full(postgres_engine: Engine) -> None:
+    """PostgreSQL's integers have 32 bits: what tells a letter's place must not need more."""
+    frozen(postgres_engine, 2000)
+    assert [one.letters for one in looked(postgres_engine).spread.domains()] == [2000]

@@ -53,7 +53,7 @@ def test_a_relay_that_says_nothing_is_seen_to_say_nothing() -> None:
     pace = Pace(0.0)
     assert [pace.still(*seen) for seen in ((0, 10.0), (1, 12.0), (1, 40.0), (2, 41.0))] == [10, 0, 28, 0]
     assert line_of(sent(accepted=1), 0.0, 14.0).endswith("0 deferred, 0 in doubt")
-    assert line_of(sent(accepted=1), 0.0, 75.4).endswith("0 in doubt, no answer for 0:01:15")
+    assert line_of(sent(accepted=1), 0.0, 75.4).endswith("0 in doubt, nothing for 0:01:15")
 
 
 def test_what_is_free_again_was_not_tried() -> None:

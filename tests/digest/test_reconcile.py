@@ -178,6 +178,7 @@ def test_a_refusal_of_every_try_proves_that_it_was_not_accepted(sqlite_engine: E
 
 LETTER = Doubtful(1, 1, Delivered.IN_DOUBT, "", 2, 2, 2, NOW, NOW + 20 * MINUTE)
 KEY = (b"relay", b"postfix", b"A")
+EARLIER = NOW - timedelta(days=1)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,17 @@ KEY = (b"relay", b"postfix", b"A")
         (LETTER, Seen(NOW, turned_down={(KEY, b"1"): NOW, (KEY, b"2"): None}), None),
         (LETTER, Seen(NOW, "A", turned_down={(KEY, b"1"): NOW, (KEY, b"2"): NOW}), Delivered.ACCEPTED),
         (LETTER, Seen(NOW, is_on_hold=True), None),
+        # A person had it sent again: what is counted anew are its tries, not its marks.
+        (
+            replace(LETTER, attempts=1, doubts=1, marks=3),
+            Seen(NOW, turned_down={(KEY, b"1"): EARLIER, (KEY, b"2"): EARLIER, (KEY, b"3"): NOW}),
+            Delivered.QUEUED,
+        ),
+        (
+            replace(LETTER, attempts=1, doubts=1, marks=3),
+            Seen(NOW, turned_down={(KEY, b"2"): EARLIER, (KEY, b"3"): NOW}),
+            None,
+        ),
         (replace(LETTER, state=Delivered.HELD, reason="needs SMTPUTF8"), Seen(NOW, "A"), Delivered.ACCEPTED),
         (
             replace(LETTER, state=Delivered.HELD, reason="needs SMTPUTF8", doubts=1, attempts=1, marks=1),

@@ -65,6 +65,7 @@ CORRECTED = dataclasses.replace(RENDERED, subject="corrected")
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A state folder of the test's own: beside a store on PostgreSQL nothing can lie."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("digest.sending.send.PATIENCE", 0.2)
 
 
 @pytest.fixture
@@ -181,6 +182,15 @@ def test_a_spool_out_of_reach_is_told_in_a_line_and_nobody_is_sent_to(
         os.close(held)
         with EvilServer() as server:
             assert sent(ready, relay_at(server.port)).is_finished
+
+
+def test_a_spool_that_says_something_else_is_told_in_a_line(ready: Engine) -> None:
+    spool = spool_of(ready)
+    spool.parent.mkdir(parents=True, exist_ok=True)
+    spool.write_text('{"subscriber": 1}\n', encoding="utf-8")
+    with EvilServer() as server, pytest.raises(Stopped, match=r"KeyError.*says who left"):
+        sent(ready, relay_at(server.port))
+    assert server.letters == []
 
 
 def test_a_spool_that_fails_in_mid_run_costs_no_answer(ready: Engine, tmp_path: Path) -> None:

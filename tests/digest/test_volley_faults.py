@@ -116,6 +116,11 @@ SAID = {
         [TAKEN, TAKEN, DOUBT],
     ),
     "one answer too many": (one(OK, rcpt=OK + OK) + one(NOT_TAKEN) * 2, [DOUBT, DOUBT, DOUBT]),
+    "a goodbye to the last letter, and a word more": (
+        one(OK) * 2 + one(b"421 4.3.2 closing\r\n221 bye\r\n"),
+        [TAKEN, TAKEN, "deferred"],
+    ),
+    "the beginning of a goodbye": (one(OK) * 3 + b"42", [TAKEN, TAKEN, TAKEN]),
     "a goodbye after all answers": (one(OK) * 3 + b"421 4.4.2 idle\r\n", [TAKEN, TAKEN, TAKEN]),
 }
 
@@ -128,6 +133,15 @@ def test_what_is_said_is_held_against_no_other_letter(case: str) -> None:
         wire = connect(relay)
         assert verdicts(wire.send_all([letter(number) for number in (1, 2, 3)])) == expected
         wire.close()
+
+
+def test_a_goodbye_to_the_first_word_of_a_new_connection_is_a_setback() -> None:
+    """Else a relay that is shutting down would be called thousands of times, without a pause."""
+    with saying(b"421 4.3.2 shutting down\r\n") as relay:
+        wire = connect(relay)
+        results = wire.send_all([letter(number) for number in (1, 2, 3)])
+    assert verdicts(results) == [UNSENT] * 3
+    assert [sent.was_let_go for sent in results] == [False, True, True]
 
 
 def test_an_answer_that_comes_too_late_is_not_the_next_letters(sqlite_engine: Engine) -> None:

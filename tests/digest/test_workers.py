@@ -25,7 +25,7 @@ from sqlmodel import SQLModel, select
 
 from digest.database import open_engine, reading, writing
 from digest.errors import Stopped, UsageError
-from digest.models import Delivered, Run, Status
+from digest.models import Delivered, Issue, Run, Status
 from digest.sending import ledger, runs
 from digest.sending.audit import Decision, resolve
 from digest.sending.commits import StoreFailed, TakenOver
@@ -451,7 +451,7 @@ def test_watching_says_why_workers_stopped(store: Engine, workers: Workers) -> N
     assert count_of(store, issue_id) == {"frozen": 9 * RANGE, "queued": 9 * RANGE}
     with reading(store) as session:
         told = session.execute(text("SELECT event FROM notice")).scalars().all()
-    assert told == ["stopped:2015-09:2015-10-01:the-relay-refuses-not-a"]
+    assert told == ["stopped:2015-09:2015-10-01:the-relay-refuses-not-a-530"]
 
 
 class Refusing:
@@ -467,21 +467,26 @@ class Refusing:
         return 0
 
 
+def watched_by(engine: Engine, issue_id: int, handed: Handed) -> Outcome:
+    """What watching such workers comes to."""
+    crew, stop = Refusing(), threading.Event()
+    return watch(engine, issue_id, crew, handed, report=lambda _: None, refresh=lambda: None, stop=stop)
+
+
 def test_watching_says_that_workers_refused_before_they_began(store: Engine) -> None:
     """A clock that is wrong, say, or a store that was restored: no run is there that could tell why."""
     issue_id = frozen(store, 3)
     handed = hand_out(store, issue_id, Refusing(), manner=QUICK, now=NOW)
     assert handed.ranges == 1
-    outcome = watch(
-        store,
-        issue_id,
-        Refusing(),
-        handed,
-        report=lambda _: None,
-        refresh=lambda: None,
-        stop=threading.Event(),
-    )
+    outcome = watched_by(store, issue_id, handed)
     assert (outcome.stopped, outcome.tally.queued) == (REFUSED, 3)
+    # A run began: what is queued now was in doubt meanwhile, and goes out with the next one.
+    with writing(store) as session:
+        ledger.end_run(session, ledger.begin_run(session, issue_id, "host", 1, NOW), NOW)
+    assert watched_by(store, issue_id, handed).stopped == ""
+    with writing(store) as session:
+        session.get_one(Issue, issue_id).status = Status.CANCELLED
+    assert watched_by(store, issue_id, handed).is_called_off
 
 
 def test_a_queue_of_an_older_procrastinate_is_brought_up(postgres_server: str) -> None:
