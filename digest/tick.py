@@ -290,12 +290,9 @@ def tell_stopped(engine: Engine, month: str, error: DigestError, now: datetime) 
 
 def _kind(reason: str) -> str:
     """What *reason* begins with, up to a reply's code: how often, and which host, changes each time."""
-    words: list[str] = []
-    for word in reason.lower().split()[:20]:
-        if re.fullmatch(r"[2-5]\d\d", word):
-            return "-".join([*words, word])
-        words += [word] if word.isalpha() and len(words) < 5 else []
-    return "-".join(words)
+    code = re.search(r"(?:^|: )([2-5]\d\d) ", reason)
+    words = [word for word in reason[: code.start() if code else None].lower().split() if word.isalpha()]
+    return "-".join(words[:5] + ([code[1]] if code else []))
 
 
 def _tell(house: House, event: str, subject: str, body: str, now: datetime, ticked: Ticked) -> None:

@@ -193,7 +193,7 @@ def _delivered(delivery: Delivery, month: str) -> Event:
     why = delivery.reason or answer
     what = f"issue of {month}: {delivery.state.replace('_', ' ')}{': ' + why if why else ''}"
     what += f"; tried {delivery.attempts} times" if delivery.attempts > 1 else ""
-    if delivery.doubts and delivery.marks > 1 and delivery.state is not Delivered.IN_DOUBT:
+    if delivery.doubts and delivery.marks > 1 and delivery.state is Delivered.ACCEPTED:
         what += "; in doubt before, so a second copy may have come"
     what += f"; goes on {delivery.due_at:%Y-%m-%d %H:%M} UTC" if delivery.due_at else ""
     details = {

@@ -268,7 +268,7 @@ class Committer:
         """Why nobody may be marked, though answers are kept; None: whoever left has left in the store."""
         try:
             self._refresh()
-        except SQLAlchemyError:
+        except (OperationalError, InterfaceError, PoolTimeout):
             raise  # the store itself, which is tried again
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost an answer
             if isinstance(error, Stopped):

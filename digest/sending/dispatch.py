@@ -161,18 +161,18 @@ def _begin(
     with writing(engine) as session:
         if lease is not None:
             take_over_late(session, issue_id, now, lease)
+        else:
+            # We hold the store's only place as a dispatcher: every other run is gone.
+            ledger.take_over(session, [], now)
+    # In a transaction of its own: it wants the issue, which a run that comes back late has in hand when it
+    # wants the letters that were just taken over. The run begins last: what fails before leaves none behind.
+    with writing(engine) as session:
+        ledger.reconsider(session, issue_id, manner.resend, now)
+    with writing(engine) as session:
         run_id = ledger.begin_run(session, issue_id, socket.gethostname(), os.getpid(), now)
         if has_heartbeat(engine):
             runs.beat(session, run_id)
-        if lease is None:
-            # We hold the store's only place as a dispatcher: every other run is gone.
-            ledger.take_over(session, [run_id], now)
-        frozen_at = session.get_one(Issue, issue_id).frozen_at or now
-    # In a transaction of its own: it wants the issue, which a run that comes back late has in hand when it
-    # wants the letters that were just taken over.
-    with writing(engine) as session:
-        ledger.reconsider(session, issue_id, manner.resend, now)
-    return run_id, frozen_at
+        return run_id, session.get_one(Issue, issue_id).frozen_at or now
 
 
 def take_over_late(session: Session, issue_id: int, now: datetime, lease: float) -> None:

@@ -21,7 +21,7 @@ from digest.sending.audit import Tally, finish, next_due_at, tally
 from digest.sending.dispatch import Outcome, Progress, take_over_late
 from digest.sending.exclusive import together
 from digest.sending.heartbeat import Pulse
-from digest.sending.ranges import Range, due_ranges
+from digest.sending.ranges import Range, due_ranges, has_untried
 from digest.sending.round import Manner
 from digest.sending.runs import is_at_work, last_run, why_stopped
 
@@ -31,7 +31,7 @@ LOOKS_AT_REST = 4
 LOOK_EVERY, LOOK_FACTOR = 0.5, 10
 
 NOBODY = "no worker is alive any more: start one (`digest worker`)"
-REFUSED = "the workers have nothing of it in hand any more, and did not begin: their own log says why"
+REFUSED = "the workers have nothing of it in hand any more, and left letters untried: their own log says why"
 
 
 class HandedBack(Exception):
@@ -123,7 +123,7 @@ def watch(
         report(Progress(before=before, counts=progress(before, outcome.tally), refusal=outcome.stopped))
         # Workers that had to stop rest before they try the next range: nobody waits that long for them.
         at_rest = at_rest + 1 if outcome.stopped and not _is_at_work(engine, issue_id) else 0
-        if not is_open and outcome.tally.queued and _has_not_begun(engine, issue_id, handed.since):
+        if not is_open and not outcome.stopped and _is_untried(engine, issue_id):
             # They refuse before they begin a run, in which they could say so: a clock that is wrong, a store
             # that was restored.
             return replace(outcome, stopped=REFUSED)
@@ -135,11 +135,11 @@ def watch(
             return Outcome(tally=outcome.tally, is_with_workers=True, next_due_at=outcome.next_due_at)
 
 
-def _has_not_begun(engine: Engine, issue_id: int, since: int) -> bool:
-    """Whether no run of the issue, which is sending, came after the run *since*."""
+def _is_untried(engine: Engine, issue_id: int) -> bool:
+    """Whether letters of the issue, which is sending, are free that nobody has tried yet."""
     with reading(engine) as session:
-        status = session.get_one(Issue, issue_id).status
-        return status is Status.SENDING and last_run(session, issue_id) == since
+        is_sending = session.get_one(Issue, issue_id).status is Status.SENDING
+        return is_sending and has_untried(session, issue_id)
 
 
 def _is_at_work(engine: Engine, issue_id: int) -> bool:

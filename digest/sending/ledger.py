@@ -296,16 +296,22 @@ def take_over(
 def reconsider(session: Session, issue_id: int, resend: bool, now: datetime) -> None:
     """Letters in doubt go on: queued again once, when due, with *resend*; else held for a person."""
     lock(session, issue_id)
-    doubtful = and_(_d.issue_id == issue_id, _d.state == Delivered.IN_DOUBT)
+    # A run that comes back late may have letters in hand, and want the issue: those are for the next time.
+    doubtful = _at_hand(and_(_d.issue_id == issue_id, _d.state == Delivered.IN_DOUBT))
     if not resend:
         _hold(session, doubtful, HELD_BY_POLICY)
         return
     _hold(session, and_(doubtful, _d.doubts > DOUBTS), HELD_AFTER_RESEND)
     session.connection().execute(
         update(_delivery)
-        .where(doubtful, _d.due_at <= now)
+        .where(doubtful, _d.due_at <= now, _d.state == Delivered.IN_DOUBT)
         .values(state=Delivered.QUEUED, run_id=None, due_at=None, reason="")
     )
+
+
+def _at_hand(which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Those letters of *which* that nobody else is about to change."""
+    return _d.id.in_(select(_d.id).where(which).with_for_update(skip_locked=True, key_share=True))
 
 
 def hold_restored(session: Session, issue_id: int) -> int:

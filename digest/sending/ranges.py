@@ -49,3 +49,10 @@ def due_ranges(session: Session, issue_id: int, now: datetime, size: int | None 
     statement = select(place).distinct().where(_d.issue_id == issue_id, waiting)
     found = set(session.connection().execute(statement).scalars())
     return [Range(start, end - 1) for number, (start, end) in enumerate(pairwise(edges)) if number in found]
+
+
+def has_untried(session: Session, issue_id: int) -> bool:
+    """Whether a letter of the issue is free that was never tried."""
+    free = (_d.issue_id == issue_id, _d.state == Delivered.QUEUED, _d.run_id.is_(None))
+    statement = select(_d.id).where(*free, _d.attempts == 0, _d.doubts == 0).limit(1)
+    return session.connection().execute(statement).first() is not None

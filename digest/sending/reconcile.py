@@ -250,9 +250,10 @@ def _is_refused_each_time(letter: Doubtful, seen: Seen, dated_at: datetime) -> b
 
     Where a person has it sent again its tries are counted anew, and its marks are not.
     """
-    since = dated_at - SKEW
-    lately = sum(at is not None and at >= since for at in seen.turned_down.values())
-    return lately >= max(letter.attempts, letter.doubts) and len(seen.turned_down) >= letter.marks
+    # To the second: the same line in a file and in the journal has two stamps.
+    times = {(key, at.replace(microsecond=0)) for (key, _), at in seen.turned_down.items() if at is not None}
+    lately = sum(at >= dated_at - SKEW for _, at in times)
+    return lately >= max(letter.attempts, letter.doubts) and len(times) >= letter.marks
 
 
 def judge_by_list(letter: Doubtful, listed: Listed | None, source: str, now: datetime) -> Ruling:

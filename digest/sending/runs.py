@@ -40,8 +40,9 @@ def one_at_a_time(session: Session) -> None:
 
 
 def last_run(session: Session, issue_id: int) -> int:
-    """The id of the issue's newest run; 0 where there is none."""
-    statement = select(func.coalesce(func.max(_run.c.id), 0)).where(_run.c.issue_id == issue_id)
+    """The id of the issue's newest run that is over; 0 where there is none."""
+    over = (_run.c.issue_id == issue_id, _run.c.ended_at.is_not(None))
+    statement = select(func.coalesce(func.max(_run.c.id), 0)).where(*over)
     found: int = session.connection().execute(statement).scalar_one()
     return found
 

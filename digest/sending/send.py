@@ -35,7 +35,7 @@ from digest.settings import is_loopback
 from subscribers.audience import audience
 
 #: seconds for which the spool may be in another process's hands
-PATIENCE = 5.0
+PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +151,11 @@ def _let_leave(engine: Engine) -> None:
         try:
             apply_spool(engine, spool)
             return
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
             # Another process may have it in hand, and each try waits for half a second already.
             if isinstance(error, BlockingIOError) and time.monotonic() < until:
                 continue
-            why = error.strerror if isinstance(error, OSError) else repr(error)
+            why = getattr(error, "strerror", None) or repr(error)
             raise Stopped(
                 f"{spool} cannot be read and emptied ({why}): it says who left while the store did not"
                 " answer, and until it is read nobody is sent to"

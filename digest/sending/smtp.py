@@ -87,6 +87,8 @@ class Wire:
         self._passed: deque[Parcel] = deque(maxlen=WINDOW)
         #: what it said when it closed the connection by its word (421); "" before
         self._farewell = ""
+        #: it said so, whatever it did then
+        self._is_leaving = False
 
     def require(self, letter: Parcel) -> None:
         """*letter* can go over this wire as it is: it is `faultless` and `lacks` nothing; else ValueError.
@@ -190,7 +192,7 @@ class Wire:
             # More answers than commands, and no goodbye: which one is whose cannot be known.
             results = [Sent(Verdict.IN_DOUBT, None, "more answers than commands")] * len(results)
             self.close()
-        if why or self._farewell:
+        if why or self._is_leaving:
             self.close()
         return results
 
@@ -224,10 +226,12 @@ class Wire:
                 # Where it takes the letter, what it said to RSET counts for nothing.
                 verdict, judged = judge(answer), answer
             is_barred |= phase in (Phase.MAIL, Phase.RCPT) and answer.code // 100 != 2
-            self._farewell = str(answer) if answer.code == 421 else ""
-            if self._farewell:
+            if answer.code == 421:
                 # By its word it looks at nothing more; if it does, it says so at once.
+                self._farewell, self._is_leaving = str(answer), True
                 self._client.timeouts = self._relay.timeouts.all(self._relay.timeouts.quit)
+            elif self._farewell:
+                self._farewell, self._client.timeouts = "", self._relay.timeouts
         assert judged is not None
         let_go = self._is_leave(judged.phase) and judged.code == 421
         self.letters += 1

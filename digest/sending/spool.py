@@ -101,7 +101,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Evidence]]:
         except json.JSONDecodeError:
             continue  # an empty line, or one that was torn before anybody was told
         yield (
-            told["subscriber"],
+            int(told["subscriber"]),
             Evidence(
                 origin=Origin(told["origin"]),
                 at=datetime.fromisoformat(told["at"]),

@@ -185,14 +185,16 @@ EARLIER = NOW - timedelta(days=1)
     ("letter", "seen", "expected"),
     [
         (LETTER, Seen(NOW, turned_down={(KEY, b"1"): NOW}), None),
-        (LETTER, Seen(NOW, turned_down={(KEY, b"1"): NOW, (KEY, b"2"): NOW}), Delivered.QUEUED),
+        (LETTER, Seen(NOW, turned_down={(KEY, b"1"): NOW, (KEY, b"2"): NOW + MINUTE}), Delivered.QUEUED),
+        # The same line in a file and in the journal: one stamp tells more than the other.
+        (LETTER, Seen(NOW, turned_down={(KEY, b"1"): NOW, (KEY, b"2"): NOW + MINUTE / 100}), None),
         (LETTER, Seen(NOW, turned_down={(KEY, b"1"): NOW, (KEY, b"2"): None}), None),
         (LETTER, Seen(NOW, "A", turned_down={(KEY, b"1"): NOW, (KEY, b"2"): NOW}), Delivered.ACCEPTED),
         (LETTER, Seen(NOW, is_on_hold=True), None),
         # A person had it sent again: what is counted anew are its tries, not its marks.
         (
             replace(LETTER, attempts=1, doubts=1, marks=3),
-            Seen(NOW, turned_down={(KEY, b"1"): EARLIER, (KEY, b"2"): EARLIER, (KEY, b"3"): NOW}),
+            Seen(NOW, turned_down={(KEY, b"1"): EARLIER, (KEY, b"2"): EARLIER + MINUTE, (KEY, b"3"): NOW}),
             Delivered.QUEUED,
         ),
         (

@@ -480,9 +480,12 @@ def test_watching_says_that_workers_refused_before_they_began(store: Engine) -> 
     assert handed.ranges == 1
     outcome = watched_by(store, issue_id, handed)
     assert (outcome.stopped, outcome.tally.queued) == (REFUSED, 3)
-    # A run began: what is queued now was in doubt meanwhile, and goes out with the next one.
+    # Another worker sent a part, or what is queued now was in doubt meanwhile and goes out with the next run.
     with writing(store) as session:
         ledger.end_run(session, ledger.begin_run(session, issue_id, "host", 1, NOW), NOW)
+    assert watched_by(store, issue_id, handed).stopped == REFUSED
+    with writing(store) as session:
+        session.execute(text("UPDATE delivery SET attempts = 1, doubts = 1"))
     assert watched_by(store, issue_id, handed).stopped == ""
     with writing(store) as session:
         session.get_one(Issue, issue_id).status = Status.CANCELLED
