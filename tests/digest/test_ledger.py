@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, select
 
@@ -394,3 +394,20 @@ def test_with_hold_a_letter_in_doubt_waits_for_a_person_at_once(engine: Engine) 
     """R-4: no copy too many, ever."""
     issue_id, _ = doubtful(engine)
     assert reconsider(engine, issue_id, NOW + MINUTE, resend=False) == {"frozen": 1, "held": 1}
+
+
+def test_letters_in_doubt_that_a_late_run_has_in_hand_are_for_the_next_time(postgres_engine: Engine) -> None:
+    """R-7: it wants the issue next, which whoever looks at its letters has: nobody waits for the other."""
+    issue_id, _ = doubtful(postgres_engine)
+    found: list[dict[str, int]] = []
+
+    def look() -> None:
+        found.append(reconsider(postgres_engine, issue_id, NOW + 20 * MINUTE))
+
+    with writing(postgres_engine) as late:
+        late.execute(text("SELECT id FROM delivery FOR UPDATE"))
+        looking = threading.Thread(target=look)
+        looking.start()
+        looking.join(10)
+        assert found == [{"frozen": 1, "in_doubt": 1}]
+    assert reconsider(postgres_engine, issue_id, NOW + 20 * MINUTE) == {"frozen": 1, "queued": 1}
