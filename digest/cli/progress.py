@@ -1,6 +1,5 @@
 """How a run is shown while it works: a live bar on a terminal, a line now and then elsewhere."""
 
-import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from rich.text import Text
 from digest.cli.opened import printable, warn
 from digest.models import Delivered
 from digest.sending.dispatch import Progress as Sent
+from digest.sending.replies import without_addresses
 
 #: seconds between two plain lines, where there is no terminal to draw a bar on
 PLAIN_EVERY = 10.0
@@ -68,11 +68,6 @@ def line_of(sent: Sent, rate: float, still: float = 0) -> str:
     if still >= STILL:
         parts.append(f"nothing for {timedelta(seconds=round(still))}")
     return ", ".join(parts) + (f" ({told} before)" if told else "")
-
-
-def without_addresses(text: str) -> str:
-    """*text* with every address's local part left out."""
-    return re.sub(r"[^\s<>@:;,]+@", "…@", text)
 
 
 def refusal_of(sent: Sent) -> str:

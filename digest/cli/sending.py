@@ -52,18 +52,18 @@ def dispatch(ctx: typer.Context, month: str = MONTH, as_json: bool = JSON) -> No
     if as_json and outcome.is_running_elsewhere:
         warn(summary(month, outcome))
     if outcome.stopped:
-        raise Stopped(f"{month} stopped: {outcome.stopped}{_then(month, outcome, goes_on)}")
+        raise Stopped(f"{month} stopped: {outcome.stopped}{then(month, outcome, goes_on)}")
     if stop.is_set() and not (outcome.is_finished or outcome.is_with_workers):
         warn(f"{month} was interrupted, and nothing is lost: {goes_on}")
     if outcome.tally.held:
         raise Waiting(waiting(month, outcome.tally.held))
 
 
-def _then(month: str, outcome: Outcome, goes_on: str) -> str:
-    """What may be done about a run that stopped."""
+def then(month: str, outcome: Outcome, goes_on: str = "") -> str:
+    """What may be done about a run that stopped; *goes_on* where nobody stopped it."""
     if outcome.is_paused:
         return f"; `digest issue resume {month}` lets it go on"
-    return "" if outcome.is_called_off else f"; {goes_on}"
+    return f"; {goes_on}" if goes_on and not outcome.is_called_off else ""
 
 
 def crew_of(house: Opened) -> Crew | None:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from digest.cli.opened import Opened, opened, say, warn
-from digest.cli.sending import crew_of, interruptible, send_, summary, waiting
+from digest.cli.sending import crew_of, interruptible, send_, summary, then, waiting
 from digest.errors import DigestError, Stopped, Waiting
 from digest.health import beat
 from digest.month import Month
@@ -48,8 +48,7 @@ def send_month(house: Opened, month: Month, stop: threading.Event) -> str:
     if outcome.is_called_off:
         return ""
     if outcome.stopped:
-        then = f"; `digest issue resume {month}` lets it go on" if outcome.is_paused else ""
-        raise Stopped(outcome.stopped + then)
+        raise Stopped(outcome.stopped + then(str(month), outcome))
     if outcome.tally.held and outcome.is_finished:
         raise Waiting(waiting(str(month), outcome.tally.held))
     return summary(str(month), outcome) if outcome.is_finished else ""

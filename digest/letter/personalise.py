@@ -340,9 +340,9 @@ def _part(rendered: Rendered, text: str, base_url: str) -> Quoted | Base64:
 def encoded(raw: Sequence[bytes], found: Sequence[Hole] = ()) -> Quoted | Base64:
     """The part whose *raw* pieces have holes between them, in the encoding that makes it smaller."""
     quoted = Quoted.of(raw, found)
-    # Base64 around plain ASCII is what filters take for hiding something.
     # Line breaks are CRLF before they are encoded (RFC 2045, section 6.8).
     ended = [piece.replace(b"\n", b"\r\n") for piece in raw]
+    # Base64 around plain ASCII is what filters take for hiding something.
     if len(b"".join(quoted.pieces)) <= len(_base64_lines(b"".join(ended))) or all(map(bytes.isascii, raw)):
         return quoted
     return Base64(ended, found)

@@ -50,6 +50,9 @@ GATHER = 0.001
 #: seconds without anything to write, after which the connection is given back
 IDLE = 1.0
 
+#: a store that is locked or away: it is tried again
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
+
 T = TypeVar("T")
 
 
@@ -76,7 +79,7 @@ def patiently(action: Callable[[], T], patience: float, hurry: threading.Event) 
     while True:
         try:
             return action()
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except AWAY as error:
             if hurry.is_set() or time.monotonic() + pause >= until:
                 raise _store_failed(error) from error
         except DatabaseError as error:
@@ -268,12 +271,14 @@ class Committer:
         """Why nobody may be marked, though answers are kept; None: whoever left has left in the store."""
         try:
             self._refresh()
-        except (OperationalError, InterfaceError, PoolTimeout):
-            raise  # the store itself, which is tried again
+        except AWAY:
+            raise
+        except Stopped as why:
+            return why
+        except DigestError as why:
+            return Stopped(str(why))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost an answer
-            if isinstance(error, Stopped):
-                return error
-            return Stopped(str(error)) if isinstance(error, DigestError) else StoreFailed(repr(error))
+            return StoreFailed(repr(error))
         return None
 
     def _called_off(self, store: Transaction) -> NotSending:

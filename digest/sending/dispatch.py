@@ -160,7 +160,7 @@ def _begin(
     """
     with writing(engine) as session:
         if lease is not None:
-            take_over_late(session, issue_id, now, lease)
+            take_over_late(session, now, lease, issue_id)
         else:
             # We hold the store's only place as a dispatcher: every other run is gone.
             ledger.take_over(session, [], now)
@@ -175,8 +175,11 @@ def _begin(
         return run_id, session.get_one(Issue, issue_id).frozen_at or now
 
 
-def take_over_late(session: Session, issue_id: int, now: datetime, lease: float) -> None:
-    """What runs left that were not seen for *lease* seconds is taken over; nobody else does so meanwhile."""
+def take_over_late(session: Session, now: datetime, lease: float, issue_id: int | None = None) -> None:
+    """What runs left that were not seen for *lease* seconds is taken over; nobody else does so meanwhile.
+
+    Of one issue, or of all.
+    """
     runs.one_at_a_time(session)
     ledger.take_over(session, runs.living(session, lease), now, issue_id)
 

@@ -23,7 +23,7 @@ from digest.sending.exclusive import together
 from digest.sending.heartbeat import Pulse
 from digest.sending.ranges import Range, due_ranges, has_untried
 from digest.sending.round import Manner
-from digest.sending.runs import is_at_work, last_run, why_stopped
+from digest.sending.runs import is_at_work, last_ended, why_stopped
 
 #: after so many looks at runs that stopped themselves and none at work the watching ends
 LOOKS_AT_REST = 4
@@ -64,7 +64,7 @@ class Handed:
     outcome: Outcome
     #: how many ranges are new in the queue
     ranges: int = 0
-    #: the newest run before
+    #: the newest run that was over before
     since: int = 0
 
 
@@ -88,13 +88,13 @@ def hand_out(
             with reading(engine) as session:
                 return Handed(outcome=Outcome(tally=tally(session, issue_id), is_running_elsewhere=True))
         with writing(engine) as session:
-            take_over_late(session, issue_id, now, (pulse or Pulse()).lease)
+            take_over_late(session, now, (pulse or Pulse()).lease, issue_id)
         with writing(engine) as session:
             ledger.reconsider(session, issue_id, manner.resend, now)
             finish(session, issue_id, now)
         with reading(engine) as session:
             ranges = due_ranges(session, issue_id, now, size)
-            since = last_run(session, issue_id)
+            since = last_ended(session, issue_id)
     added = crew.hand(issue_id, ranges)
     return Handed(outcome=_standing(engine, issue_id), ranges=added, since=since)
 

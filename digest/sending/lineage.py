@@ -35,9 +35,9 @@ MACHINE_ID = Path("/etc/machine-id")
 BEHIND = timedelta(hours=1)
 #: seconds between two notes of one run; longer where counting takes more than a fiftieth of them
 EVERY = 5.0
+SHARE = 50
 #: letters of such an issue may go out, or may have a moment ago
 GOING_OUT = (Status.SENDING, Status.PAUSED)
-SHARE = 50
 
 
 def file_of(engine: Engine) -> Path:

@@ -15,6 +15,8 @@ from digest.models import Delivered
 
 _d = SQLModel.metadata.tables["delivery"].c
 
+_FREE = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None))
+
 #: the fewest and the most letters of a range, and the number of ranges in between: enough for all machines
 #: to be busy to the end, and so large that a range's own cost, some 50 ms, does not count
 FEWEST, MOST, NUMBER = 1_000, 5_000, 100
@@ -43,8 +45,7 @@ def due_ranges(session: Session, issue_id: int, now: datetime, size: int | None 
     if not count:
         return []
     edges = [*range(first, last + 1, size or size_of(count)), last + 1]
-    free = and_(_d.state == Delivered.QUEUED, _d.run_id.is_(None))
-    waiting = or_(free, and_(_d.state == Delivered.DEFERRED, _d.due_at <= now))
+    waiting = or_(_FREE, and_(_d.state == Delivered.DEFERRED, _d.due_at <= now))
     place = (_d.id - first) // (size or size_of(count))
     statement = select(place).distinct().where(_d.issue_id == issue_id, waiting)
     found = set(session.connection().execute(statement).scalars())
@@ -53,6 +54,6 @@ def due_ranges(session: Session, issue_id: int, now: datetime, size: int | None 
 
 def has_untried(session: Session, issue_id: int) -> bool:
     """Whether a letter of the issue is free that was never tried."""
-    free = (_d.issue_id == issue_id, _d.state == Delivered.QUEUED, _d.run_id.is_(None))
-    statement = select(_d.id).where(*free, _d.attempts == 0, _d.doubts == 0).limit(1)
+    untried = (_FREE, _d.attempts == 0, _d.doubts == 0)
+    statement = select(_d.id).where(_d.issue_id == issue_id, *untried).limit(1)
     return session.connection().execute(statement).first() is not None

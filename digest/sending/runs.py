@@ -39,7 +39,7 @@ def one_at_a_time(session: Session) -> None:
     session.connection().execute(statement, {"space": ADVISORY_LOCK & 0x7FFFFFFF})
 
 
-def last_run(session: Session, issue_id: int) -> int:
+def last_ended(session: Session, issue_id: int) -> int:
     """The id of the issue's newest run that is over; 0 where there is none."""
     over = (_run.c.issue_id == issue_id, _run.c.ended_at.is_not(None))
     statement = select(func.coalesce(func.max(_run.c.id), 0)).where(*over)

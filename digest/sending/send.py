@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
-from sqlmodel import Session
 
 from digest.database import reading, writing
 from digest.errors import DigestError, Stopped
@@ -19,9 +19,9 @@ from digest.issue.compose import issue_of
 from digest.letter.rendered import Rendered
 from digest.models import Issue, Status
 from digest.month import Month
-from digest.sending import lineage, runs
+from digest.sending import lineage
 from digest.sending.commits import at_once
-from digest.sending.dispatch import Outcome, Progress, dispatch, has_heartbeat
+from digest.sending.dispatch import Outcome, Progress, dispatch, has_heartbeat, take_over_late
 from digest.sending.exclusive import exclusive
 from digest.sending.handing import Crew, hand_out, watch
 from digest.sending.heartbeat import Pulse
@@ -71,7 +71,7 @@ def send(
     number = at_once(lambda: _approved(engine, month))
     at_once(lambda: lineage.begin(engine, means.now()))
     # Whoever left while the store was locked has left before anybody is counted.
-    at_once(lambda: _let_leave(engine))
+    at_once(lambda: _let_leave(engine, spool_of(engine)))
     rendered = at_once(lambda: _freeze(engine, number, month, means.relay, means.now()))
     if crew is None or not crew.is_there():
         return _noted(engine, report, _run(engine, number, rendered, means, stop))
@@ -127,11 +127,11 @@ def _run(
 
 def _noted(engine: Engine, report: Callable[[Progress], None], run: _Run) -> Outcome:
     """What *run* left behind; beside the store it is noted how far it comes."""
-    seen = lineage.Watch(engine)
+    seen, spool = lineage.Watch(engine), spool_of(engine)
 
     def refresh() -> None:
         seen.look()
-        _let_leave(engine)
+        _let_leave(engine, spool)
 
     def told(progress: Progress) -> None:
         seen.pass_by()
@@ -143,9 +143,8 @@ def _noted(engine: Engine, report: Callable[[Progress], None], run: _Run) -> Out
         seen.close()
 
 
-def _let_leave(engine: Engine) -> None:
+def _let_leave(engine: Engine, spool: Path) -> None:
     """Whoever left while the store did not answer has left in it; `Stopped` where nobody can say who did."""
-    spool = spool_of(engine)
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -199,17 +198,14 @@ def _freeze(engine: Engine, number: int, month: Month, relay: Relay, now: dateti
 def take_stock(engine: Engine, now: datetime) -> None:
     """What a run that is gone left as sending is in doubt; nothing changes while a run is at work."""
     with exclusive(engine) as mine:
-        if mine:
-            with writing(engine) as session:
-                take_over(session, _beating(engine, session), now)
-
-
-def _beating(engine: Engine, session: Session) -> list[int]:
-    """The runs that show that they live, as they do where the connection that held their place was cut."""
-    if not has_heartbeat(engine):
-        return []
-    runs.one_at_a_time(session)
-    return runs.living(session, Pulse().lease)
+        if not mine:
+            return
+        with writing(engine) as session:
+            if has_heartbeat(engine):
+                # Where the connection that held its place was cut, a run still shows that it lives.
+                take_over_late(session, now, Pulse().lease)
+            else:
+                take_over(session, [], now)
 
 
 def require_public(base_url: str, relay: Relay) -> None:

@@ -107,8 +107,10 @@ def spread(session: Session, issue_id: int, known: Spread | None = None) -> Spre
     for place, mark in _marks(session, issue_id, range(first, last + 1, size), size).items():
         cell = kept.get(place)
         cells[place] = cell if cell and cell.mark == mark else _cell(session, issue_id, place, size, mark)
-    is_new = not (known and kept) or (not known.unnamed and not _are_named(cells.values(), known.named))
-    named, unnamed = ranked(cells.values()) if is_new or not known else (known.named, known.unnamed)
+    if known and kept and (known.unnamed or _are_named(cells.values(), known.named)):
+        named, unnamed = known.named, known.unnamed
+    else:
+        named, unnamed = ranked(cells.values())
     return Spread(issue_id, {place: _folded(cell, named) for place, cell in cells.items()}, named, unnamed)
 
 

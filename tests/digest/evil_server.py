@@ -62,6 +62,7 @@ GOOD: dict[str, bytes] = {
 }
 #: asked for a letter that has no recipient
 NOBODY = b"554 5.5.1 no valid recipients\r\n"
+PIPELINED, CHUNKED = ("PIPELINING",), ("PIPELINING", "CHUNKING")
 OFFERS = tuple(os.environ.get("EVIL_OFFERS", "").split())
 
 

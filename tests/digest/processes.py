@@ -9,7 +9,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PIPELINED, CHUNKED = ["PIPELINING"], ["PIPELINING", "CHUNKING"]
 
 
 def child(script: str, *arguments: str) -> subprocess.Popen[str]:

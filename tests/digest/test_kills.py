@@ -24,8 +24,8 @@ from digest.models import Delivered, Status
 from digest.sending.ledger import freeze
 from digest.sending.smtp import WINDOW
 from subscribers.audience import audience
-from tests.digest.evil_server import DROP, GOOD, Answer, EvilServer
-from tests.digest.processes import CHUNKED, PIPELINED, child, kept_by, name_of, wait_for_letters
+from tests.digest.evil_server import CHUNKED, DROP, GOOD, PIPELINED, Answer, EvilServer
+from tests.digest.processes import child, kept_by, name_of, wait_for_letters
 from tests.digest.sending import NOW, approved, count_of, frozen, issue_of, people, rows, tallied
 
 KILLS = int(os.environ.get("PROVE_KILLS", "5"))
@@ -76,11 +76,11 @@ def runs(forking: subprocess.Popen[str]) -> Runs:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("extensions", "policy"),
-    [([], "resend"), ([], "hold"), (PIPELINED, "resend"), (CHUNKED, "resend"), (CHUNKED, "hold")],
+    [((), "resend"), ((), "hold"), (PIPELINED, "resend"), (CHUNKED, "resend"), (CHUNKED, "hold")],
     ids=["resend", "hold", "pipelined-resend", "chunked-resend", "chunked-hold"],
 )
 def test_after_any_kill_the_ledger_knows_who_got_it(
-    engine: Engine, sink: tuple[int, Path], runs: Runs, extensions: list[str], policy: str
+    engine: Engine, sink: tuple[int, Path], runs: Runs, extensions: tuple[str, ...], policy: str
 ) -> None:
     """R-2, R-3, R-4, F-3, F-4: lost 0; in doubt at most what is on a connection at once."""
     port, kept = sink
@@ -211,7 +211,7 @@ def test_a_kill_before_the_dot_costs_nothing(engine: Engine, runs: Runs, phase: 
 @pytest.mark.parametrize("offers", [PIPELINED, CHUNKED], ids=["pipelined", "chunked"])
 @pytest.mark.parametrize("when", ["before_commit", "after_commit"])
 def test_a_kill_at_any_commit_leaves_in_doubt_what_was_marked_and_nothing_else(
-    engine: Engine, runs: Runs, when: str, offers: list[str]
+    engine: Engine, runs: Runs, when: str, offers: tuple[str, ...]
 ) -> None:
     """F-3, F-4, F-5: each commit of a run in turn, until one ends before it comes to be killed."""
     with writing(engine) as session:

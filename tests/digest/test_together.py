@@ -23,7 +23,9 @@ from digest.sending.replies import Verdict
 from digest.sending.smtp import WINDOW, Wire, connect
 from subscribers.models import State, Subscriber
 from tests.digest.evil_server import (
+    CHUNKED,
     DROP,
+    PIPELINED,
     RESET,
     Answer,
     EvilServer,
@@ -36,8 +38,6 @@ from tests.digest.evil_server import (
 )
 from tests.digest.sending import QUICK, Plain, count_of, frozen, relay_at, rows, run
 
-PIPELINED = ("PIPELINING",)
-CHUNKED = ("PIPELINING", "CHUNKING")
 OK = b"250 ok\r\n"
 ACCEPTED, REJECTED, UNSENT, DOUBT = Verdict.ACCEPTED, Verdict.REJECTED, Verdict.UNSENT, Verdict.IN_DOUBT
 

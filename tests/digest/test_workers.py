@@ -38,8 +38,8 @@ from digest.sending.ledger import Settlement
 from digest.sending.ranges import Range, due_ranges, size_of
 from digest.sending.smtp import WINDOW
 from tests.conftest import emptied, postgres_database
-from tests.digest.evil_server import EvilServer
-from tests.digest.processes import CHUNKED, child, kept_by, name_of, wait_for_letters
+from tests.digest.evil_server import CHUNKED, EvilServer
+from tests.digest.processes import child, kept_by, name_of, wait_for_letters
 from tests.digest.sending import (
     NOW,
     QUICK,
@@ -207,10 +207,10 @@ def watched(engine: Engine, issue_id: int, first: Handed, stop: threading.Event 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("extensions", "policy"), [([], "resend"), (CHUNKED, "hold")], ids=["resend", "chunked-hold"]
+    ("extensions", "policy"), [((), "resend"), (CHUNKED, "hold")], ids=["resend", "chunked-hold"]
 )
 def test_workers_that_are_killed_at_any_moment_lose_nobody(
-    store: Engine, workers: Workers, sink: tuple[int, Path], extensions: list[str], policy: str
+    store: Engine, workers: Workers, sink: tuple[int, Path], extensions: tuple[str, ...], policy: str
 ) -> None:
     """R-2, R-3, R-4: lost 0; doubled only who was recorded in doubt, and nobody as long as they are held."""
     port, kept = sink
